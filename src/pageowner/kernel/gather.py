@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Read many structures at once: sort the pointers, coalesce the reads, decode with a dtype."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import drgn
+import numpy as np
+import numpy.typing as npt
+
+# Two structures nearer than this are read in one go: copying 1 KiB costs less than a call.
+GAP = 1024
+# No read is longer than this, so that memory stays bounded and a fault costs little.
+LONGEST = 1 << 20
+KERNEL_HALF = 1 << 63
+
+
+def gather_rows(
+    read: Callable[[int, int], bytes], pointers: npt.NDArray[np.uint64], dtype: np.dtype[Any]
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    """Rows of *dtype* at *pointers*; see :meth:`pageowner.kernel.target.Kernel.gather`."""
+    unique, inverse = np.unique(pointers, return_inverse=True)
+    size = dtype.itemsize
+    raw = np.zeros((len(unique), size), np.uint8)
+    ok = np.zeros(len(unique), np.bool_)
+    # A user-space or null "pointer" is never read: it is a torn or foreign word.
+    plausible = int(np.searchsorted(unique, np.uint64(KERNEL_HALF)))
+    for start, stop in _groups(unique, plausible, size):
+        _read_group(read, unique, start, stop, raw, ok)
+    rows = raw.view(dtype).reshape(-1) if size else np.zeros(len(unique), dtype)
+    return rows[inverse], ok[inverse]
+
+
+def _groups(unique: npt.NDArray[np.uint64], first: int, size: int) -> list[tuple[int, int]]:
+    """Index ranges of *unique*[*first*:] whose structures are to be read together."""
+    if first >= len(unique):
+        return []
+    near = unique[first:]
+    cut = np.flatnonzero(np.diff(near) > np.uint64(size + GAP)) + 1
+    bounds = np.concatenate(([0], cut, [len(near)])) + first
+    out = []
+    for start, stop in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+        while start < stop:
+            # A dense stretch longer than LONGEST is cut where the limit falls.
+            end = int(np.searchsorted(unique[start:stop], unique[start] + np.uint64(LONGEST))) + start
+            out.append((start, max(end, start + 1)))
+            start = max(end, start + 1)
+    return out
+
+
+def _read_group(
+    read: Callable[[int, int], bytes],
+    unique: npt.NDArray[np.uint64],
+    start: int,
+    stop: int,
+    raw: npt.NDArray[np.uint8],
+    ok: npt.NDArray[np.bool_],
+) -> None:
+    """Read structures *start* … *stop* in one go, or halve the group around what faults."""
+    todo = [(start, stop)]
+    size = raw.shape[1]
+    while todo:
+        low, high = todo.pop()
+        base = int(unique[low])
+        try:
+            data = read(base, int(unique[high - 1]) - base + size)
+        except (drgn.FaultError, OverflowError, ValueError):
+            if high - low > 1:
+                middle = (low + high) // 2
+                todo += [(low, middle), (middle, high)]
+            continue
+        offsets = (unique[low:high] - np.uint64(base)).astype(np.int64)
+        windows = np.lib.stride_tricks.sliding_window_view(np.frombuffer(data, np.uint8), size)
+        raw[low:high] = windows[offsets]
+        ok[low:high] = True
