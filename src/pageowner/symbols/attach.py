@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Give a drgn program the types and symbols that the kernel carries itself."""
+
+from __future__ import annotations
+
+from drgn import FaultError, Program
+
+from pageowner.errors import SymbolsError
+from pageowner.symbols.btf import MAX_BYTES, Btf
+from pageowner.symbols.btf_types import BtfTypes
+from pageowner.symbols.globals import GlobalFinder
+from pageowner.symbols.kallsyms import load_kallsyms
+from pageowner.symbols.modules import load_regions
+from pageowner.symbols.table import SymbolTable
+from pageowner.symbols.vmcoreinfo import read_vmcoreinfo
+
+FINDER = "pageowner"
+
+
+def attach(prog: Program, btf: bytes | None = None) -> SymbolTable:
+    """Make *prog* know the kernel's types, globals and symbols; plain drgn objects and helpers then work.
+
+    If *prog* has vmlinux's debug information already, types and globals stay with that; symbols come from
+    kallsyms either way, since only these give the kernel's own ``%pS`` text.
+
+    :param btf: the kernel's BTF if it is at hand (``/sys/kernel/btf/vmlinux``); else it is read from the
+        target's memory.
+    :returns: the symbols; those of modules are read when first asked for.
+    :raises SymbolsError: if VMCOREINFO, kallsyms or BTF are missing or damaged.
+    """
+    symbols = SymbolTable(load_kallsyms(prog, read_vmcoreinfo(prog)), lambda: load_regions(prog))
+    prog.register_symbol_finder(FINDER, symbols.finder, enable_index=0)
+    if not _has_debug_info(prog):
+        types = BtfTypes(prog, Btf(read_btf(prog, symbols) if btf is None else btf))
+        prog.register_type_finder(FINDER, types.finder, enable_index=0)
+        # Last, so that drgn's own answers (PAGE_SHIFT, vmemmap, jiffies, …) come first.
+        prog.register_object_finder(FINDER, GlobalFinder(prog, symbols, types), enable_index=-1)
+    _main_module(prog, symbols)
+    return symbols
+
+
+def read_btf(prog: Program, symbols: SymbolTable) -> bytes:
+    """The kernel's BTF, from its memory.
+
+    :raises SymbolsError: if the kernel has none or it cannot be read.
+    """
+    try:
+        start, stop = symbols.lookup("__start_BTF"), symbols.lookup("__stop_BTF")
+    except KeyError as error:
+        raise SymbolsError(
+            "the kernel carries no BTF (CONFIG_DEBUG_INFO_BTF): give its debug file with -s VMLINUX"
+        ) from error
+    if not 0 < stop - start <= MAX_BYTES:
+        raise SymbolsError("the kernel's BTF has no sane size: its symbol table is corrupt")
+    try:
+        return prog.read(start, stop - start)
+    except FaultError as error:
+        raise SymbolsError(
+            f"the kernel's BTF is not in this source ({error}): give its debug file with -s VMLINUX"
+        ) from error
+
+
+def _has_debug_info(prog: Program) -> bool:
+    try:
+        return bool(prog.type("struct page"))
+    except LookupError:
+        return False
+
+
+def _main_module(prog: Program, symbols: SymbolTable) -> None:
+    """Tell drgn where the kernel's text is: stack traces need that for its built-in ORC unwinder."""
+    try:
+        prog.main_module()
+    except LookupError:
+        module = prog.main_module("kernel", create=True)
+        if "_stext" in symbols and "_end" in symbols:
+            module.address_ranges = [(symbols.lookup("_stext"), symbols.lookup("_end"))]
