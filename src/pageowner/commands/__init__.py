@@ -1,1 +1,104 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
+"""The command line: one thin module per subcommand, and the list of them.
+
+A command module has ``add_arguments(parser)`` and ``run(args) -> int``, and its docstring is
+its help. Only the module that is asked for is imported, and no command module imports numpy,
+polars, drgn or rich before ``run``: that keeps ``pageowner --help`` quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol, cast
+
+from pageowner.commands import policy
+from pageowner.commands.parser import Arguments, Parser, UsageError
+
+#: Every command and its one-line help, in the order of ``pageowner --help``.
+COMMANDS: dict[str, str] = {
+    "report": "every page_owner record, with the line that says what the page is",
+    "summary": "where all of memory is: pages and bytes by kind, and the biggest owners",
+}
+
+
+class Command(Protocol):
+    """What a module of this package offers."""
+
+    __doc__: str | None
+
+    def add_arguments(self, parser: Parser) -> None:
+        """Add the command's options to its parser."""
+
+    def run(self, args: Arguments) -> int:
+        """Do it; the exit status comes back."""
+
+
+def entry() -> None:
+    """The console script."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command line (without the program's name); the exit status comes back.
+
+    0 ok, 1 failed, 2 usage, 3 threshold exceeded, 4 partial result, 130 interrupted.
+    """
+    return policy.guard(lambda: _dispatch(list(argv)))
+
+
+def load(name: str) -> Command:
+    """The module of one command."""
+    return cast(Command, importlib.import_module(f"{__name__}.{name}"))
+
+
+def command_parser(name: str) -> Parser:
+    """The argument parser of one command, as ``pageowner NAME --help`` shows it."""
+    module = load(name)
+    parser = Parser(prog=f"pageowner {name}", description=module.__doc__)
+    module.add_arguments(parser)
+    return parser
+
+
+def top_parser() -> Parser:
+    """The parser of what stands before the command."""
+    listing = "\n".join(f"  {name:<10} {text}" for name, text in COMMANDS.items())
+    parser = Parser(
+        prog="pageowner",
+        usage="pageowner [--help] [--version] COMMAND [source] [options]",
+        description="Says who owns every page of a Linux machine's physical memory.",
+        epilog=f"commands:\n{listing}\n\n'pageowner COMMAND --help' tells more.",
+    )
+    parser.add_argument("--version", action="store_true", help="versions of pageowner and what it stands on")
+    return parser
+
+
+def _dispatch(argv: list[str]) -> int:
+    if argv and not argv[0].startswith("-"):
+        return _run(argv[0], argv[1:])
+    args = top_parser().parse_args(argv)
+    if not args.version:
+        raise UsageError("no command given; 'pageowner --help' lists them")
+    from pageowner.commands.version import version_text
+
+    print(version_text())
+    return 0
+
+
+def _run(name: str, argv: list[str]) -> int:
+    if name not in COMMANDS:
+        raise UsageError(_unknown(name))
+    return load(name).run(command_parser(name).parse_args(argv, Arguments()))
+
+
+def _unknown(name: str) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(name, COMMANDS, n=1)
+    if near:
+        return f"there is no command '{name}'; did you mean 'pageowner {near[0]}'?"
+    if Path(name).exists():
+        return f"'{name}' is a file, not a command; did you mean 'pageowner summary {name}'?"
+    return f"there is no command '{name}'; 'pageowner --help' lists them"

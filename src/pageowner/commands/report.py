@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Print every page_owner record, in the kernel's own form, with the line that says what the page is now."""
+
+from __future__ import annotations
+
+from pageowner.commands.options import add_output_options, add_source_options, pfn_range, selection
+from pageowner.commands.output import open_output
+from pageowner.commands.parser import Arguments, Parser
+
+
+def add_arguments(parser: Parser) -> None:
+    """The options of ``report``."""
+    add_source_options(parser)
+    group = parser.add_argument_group("what to print")
+    group.add_argument("--mappings", action="store_true", help="a MAPPED line per process and range")
+    group.add_argument("--per-page", action="store_true", help="a line per page of a mixed block")
+    group.add_argument("--kernel-format", action="store_true", help="only what the kernel itself prints")
+    group.add_argument("--freed", action="store_true", help="the last free of every record")
+    group.add_argument(
+        "--pfn", type=pfn_range, metavar="A-B",
+        help="only blocks from PFN A to PFN B, both included (decimal or 0x…); A alone is one page",
+    )  # fmt: skip
+    add_output_options(parser)
+
+
+def run(args: Arguments) -> int:
+    """Open the source and write the records."""
+    chosen = selection(args)
+    with open_output(args.output, args.force) as out:
+        from pageowner.reporters.options import ReportOptions
+        from pageowner.reporters.report_text import run_report
+        from pageowner.sources import open_source
+
+        options = ReportOptions(
+            mappings=args.mappings,
+            per_page=args.per_page,
+            kernel_format=args.kernel_format,
+            freed=args.freed,
+            pfns=args.pfn,
+        )
+        return run_report(open_source(chosen), options, out)

@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Say where all of memory is: pages and bytes by kind, and the biggest owners."""
+
+from __future__ import annotations
+
+from pageowner.commands.options import add_output_options, add_source_options, count, selection, use_color
+from pageowner.commands.output import open_output
+from pageowner.commands.parser import Arguments, Parser
+
+
+def add_arguments(parser: Parser) -> None:
+    """The options of ``summary``."""
+    add_source_options(parser)
+    group = parser.add_argument_group("what to print")
+    group.add_argument("--json", action="store_true", help="one JSON object, schema pageowner.summary/1")
+    group.add_argument("-n", type=count, default=10, metavar="ROWS", dest="rows", help="owners to show (10)")
+    add_output_options(parser)
+
+
+def run(args: Arguments) -> int:
+    """Open the source, scan it and write the summary."""
+    chosen = selection(args)
+    with open_output(args.output, args.force) as out:
+        from pageowner.reporters.options import SummaryOptions
+        from pageowner.reporters.summary_text import run_summary
+        from pageowner.sources import open_source
+
+        options = SummaryOptions(json=args.json, rows=args.rows, color=use_color(args.color, out))
+        return run_summary(open_source(chosen), options, out)
