@@ -53,7 +53,8 @@ def read_btf(prog: Program, symbols: SymbolTable) -> bytes:
     if not 0 < stop - start <= MAX_BYTES:
         raise SymbolsError("the kernel's BTF has no sane size: its symbol table is corrupt")
     try:
-        return prog.read(start, stop - start)
+        data: bytes = prog.read(start, stop - start)
+        return data
     except FaultError as error:
         raise SymbolsError(
             f"the kernel's BTF is not in this source ({error}): give its debug file with -s VMLINUX"

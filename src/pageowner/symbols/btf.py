@@ -98,15 +98,15 @@ class Btf:
 
     def __init__(self, data: bytes, base: Btf | None = None) -> None:
         self.base = base
-        self.start_id = base.nr_types if base else 1
-        self._start_str = base.str_end if base else 0
+        self.start_id: int = base.nr_types if base else 1
+        self._start_str: int = base.str_end if base else 0
         types, self._strings = _sections(data)
         self._words: U32s = np.frombuffer(types, "<u4", len(types) // 4)
         self._starts = _walk(self._words)
         #: ids are below this
-        self.nr_types = self.start_id + len(self._starts)
+        self.nr_types: int = self.start_id + len(self._starts)
         #: string offsets are below this
-        self.str_end = self._start_str + len(self._strings)
+        self.str_end: int = self._start_str + len(self._strings)
 
     @cached_property
     def kinds(self) -> npt.NDArray[np.uint8]:
@@ -234,7 +234,7 @@ def _walk(words: U32s) -> I64s:
     each = [0] * 128
     for kind, (fixed, per_vlen) in _TRAILER.items():
         always[kind], each[kind] = fixed + 3, per_vlen
-    starts = []
+    starts: list[int] = []
     at, end = 0, len(words)
     infos = words.tolist()
     while at + 3 <= end:

@@ -200,7 +200,7 @@ class BtfTypes:
     def _enum(self, record: Record) -> Type:
         tag, size = self._name(record) or None, record.size_or_type
         values, signed = self._enum_values(record)
-        name = _ENUM_INTS[size] if size in _ENUM_INTS else "int"
+        name = _ENUM_INTS.get(size, "int")
         kind = self.prog.int_type(name if signed else f"unsigned {name}", size, signed)
         return self.prog.enum_type(tag, kind, [TypeEnumerator(n, v) for n, v in values])
 

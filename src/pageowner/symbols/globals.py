@@ -159,7 +159,7 @@ class Probe(NamedTuple):
     def member(self, type_name: str, member: str) -> bool:
         """Whether a type has *member*, anonymous ones seen through."""
         try:
-            return self.prog.type(type_name).has_member(member)
+            return bool(self.prog.type(type_name).has_member(member))
         except LookupError:
             return False
 

@@ -22,7 +22,6 @@ MAX_NAME_BYTES = 64 << 20
 _CORRUPT = "the kernel's symbol table (kallsyms) in this source is corrupt or cut off"
 
 U64s = npt.NDArray[np.uint64]
-Bytes = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -93,25 +92,25 @@ def expand_names(raw: RawKallsyms) -> tuple[str, bytes]:
     :raises SymbolsError: if a name or token leaves its table.
     """
     lengths, big = _lengths(raw.names, raw.count)
-    used = int((lengths + 1 + big).sum())
-    data = np.frombuffer(raw.names, np.uint8, used).astype(np.int64)
-    heads = np.cumsum(lengths + 1 + big) - (lengths + 1 + big)
+    rows = lengths + 1 + big
+    heads = np.cumsum(rows) - rows
+    data = np.frombuffer(raw.names, np.uint8, int(rows.sum())).astype(np.int16)
     # Length bytes become the 257th token, the empty one.
     data[heads] = 256
     data[heads[big] + 1] = 256
-    start, size = _tokens(raw)
-    sizes = size[data]
+    tokens = _tokens(raw)
+    sizes = np.array([len(token) for token in tokens])[data]
     ends = np.cumsum(sizes)
-    if ends[-1:].sum() > MAX_NAME_BYTES:
+    if ends[-1] > MAX_NAME_BYTES:
         raise SymbolsError(_CORRUPT)
     firsts = (ends - sizes)[heads]
-    at = np.arange(ends[-1]) + np.repeat(start[data] - (ends - sizes), sizes)
-    chars = np.frombuffer(raw.token_table, np.uint8)[at]
-    if len(np.unique(firsts)) != raw.count or firsts[-1] >= len(chars):
-        raise SymbolsError(_CORRUPT)  # an empty name
-    letters = chars[firsts].tobytes()
-    chars[firsts] = 0
-    return chars.tobytes().decode("utf-8", "backslashreplace"), letters
+    if bool((firsts == np.append(firsts[1:], ends[-1])).any()):
+        raise SymbolsError(_CORRUPT)  # a name of no letters
+    chars = bytearray().join(map(tokens.__getitem__, data.tolist()))
+    view = np.frombuffer(chars, np.uint8)
+    letters = view[firsts].tobytes()
+    view[firsts] = 0
+    return chars.decode("utf-8", "backslashreplace"), letters
 
 
 def _lengths(names: bytes, count: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
@@ -134,23 +133,20 @@ def _lengths(names: bytes, count: int) -> tuple[npt.NDArray[np.int64], npt.NDArr
     return np.array(lengths, np.int64), np.array(big, np.bool_)
 
 
-def _tokens(raw: RawKallsyms) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Start and length of each token; one empty token more."""
-    starts = np.append(raw.token_index, 0).astype(np.int64)
-    sizes = np.zeros(257, np.int64)
-    for i, start in enumerate(starts[:256].tolist()):
-        end = raw.token_table.find(b"\0", start)
-        if end < 0:
-            raise SymbolsError(_CORRUPT)
-        sizes[i] = end - start
-    return starts, sizes
+def _tokens(raw: RawKallsyms) -> list[bytes]:
+    """The 256 tokens and an empty one."""
+    ends = [raw.token_table.find(b"\0", start) for start in raw.token_index.tolist()]
+    if min(ends) < 0:
+        raise SymbolsError(_CORRUPT)
+    return [*(raw.token_table[a:b] for a, b in zip(raw.token_index.tolist(), ends, strict=True)), b""]
 
 
 def _read(prog: Program, where: dict[str, int]) -> RawKallsyms:
     count = prog.read_u32(where["kallsyms_num_syms"])
     names, table, index = (where[f"kallsyms_{name}"] for name in ("names", "token_table", "token_index"))
     # In every version the names come before the tokens, and the token index right behind these.
-    if not 0 < count <= MAX_SYMBOLS or not 0 < table - names <= MAX_NAME_BYTES or not 0 < index - table <= 1 << 16:
+    sane = 0 < table - names <= MAX_NAME_BYTES and 0 < index - table <= 1 << 16
+    if not sane or not 0 < count <= MAX_SYMBOLS:
         raise SymbolsError(_CORRUPT)
     return RawKallsyms(
         count=count,

@@ -149,7 +149,9 @@ class SymbolTable:
 
     def _core_regions(self) -> list[Region]:
         """What ``is_ksym_addr()`` lets through: all of the image, or without KALLSYMS_ALL its text."""
-        pairs = [("_stext", "_end")] if "_end" in self else [("_stext", "_etext"), ("_sinittext", "_einittext")]
+        pairs = [("_stext", "_end")]
+        if "_end" not in self:
+            pairs = [("_stext", "_etext"), ("_sinittext", "_einittext")]
         core = self.kallsyms
         return [
             Region(self.lookup(first), self.lookup(last), core.addresses, core.names, core.letters)
