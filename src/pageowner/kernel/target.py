@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import drgn
 import numpy as np
@@ -19,8 +19,10 @@ from pageowner.errors import LayoutError
 from pageowner.kernel.gather import gather_rows
 
 if TYPE_CHECKING:
-    from pageowner.symbols.kallsyms import SymbolTable
+    from pageowner.symbols.table import SymbolTable
+    from pageowner.symbols.vmcoreinfo import Vmcoreinfo
 
+T = TypeVar("T")
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -39,13 +41,14 @@ class Kernel:
 
     :param prog: drgn program with type, object and symbol finders attached.
     :param symbols: the target's kallsyms.
-    :param vmcoreinfo: the parsed VMCOREINFO note: ``{"NUMBER(phys_base)": "…", …}``.
+    :param vmcoreinfo: the parsed VMCOREINFO note.
     """
 
-    def __init__(self, prog: drgn.Program, symbols: SymbolTable, vmcoreinfo: dict[str, str]) -> None:
+    def __init__(self, prog: drgn.Program, symbols: SymbolTable, vmcoreinfo: Vmcoreinfo) -> None:
         self.prog = prog
         self.symbols = symbols
         self.vmcoreinfo = vmcoreinfo
+        self._memo: dict[Any, Any] = {}
         self.notes: list[str] = []
         """One-line remarks on the source for standard error (truncated, bridged, …)."""
         self.partial = False
@@ -66,10 +69,9 @@ class Kernel:
         except LookupError:
             return None
 
-    def number(self, name: str, base: int = 10) -> int | None:
+    def number(self, name: str) -> int | None:
         """``NUMBER(name)`` of VMCOREINFO, or None."""
-        text = self.vmcoreinfo.get(f"NUMBER({name})")
-        return None if text is None else int(text, base)
+        return self.vmcoreinfo.numbers.get(name)
 
     def type(self, name: str) -> drgn.Type:
         """The type *name*; :class:`LayoutError` (one line) when the target's type information lacks it."""
@@ -114,7 +116,15 @@ class Kernel:
             names.append(column)
             formats.append(_numpy_format(member))
             offsets.append(offset)
-        return np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": int(type_.size or 0)})
+        spec = {"names": names, "formats": formats, "offsets": offsets, "itemsize": int(type_.size or 0)}
+        return np.dtype(spec)  # type: ignore[call-overload,no-any-return]
+
+    def memo(self, make: Callable[[Kernel], T]) -> T:
+        """``make(self)``, worked out once per kernel: for tables that several readers or layers share."""
+        if make not in self._memo:
+            self._memo[make] = make(self)
+        made: T = self._memo[make]
+        return made
 
     # -- memory --------------------------------------------------------------------------------
 
@@ -154,13 +164,13 @@ class Kernel:
         where = offset if physical else address
         if self.read_log is not None:
             self.read_log(where, size, physical)
-        return self.prog.read(where, size, physical)
+        return bytes(self.prog.read(where, size, physical))
 
     def read_phys(self, address: int, size: int) -> bytes:
         """*size* bytes at physical *address*; :class:`drgn.FaultError` when unreadable."""
         if self.read_log is not None:
             self.read_log(address, size, True)
-        return self.prog.read(address, size, True)
+        return bytes(self.prog.read(address, size, True))
 
     def read_pieces(self, address: int, size: int, fill: int = 0) -> tuple[bytearray, Bools]:
         """*size* bytes at *address*, read around the pages that fault.
@@ -187,7 +197,7 @@ class Kernel:
         return gather_rows(self.read, np.asarray(pointers, np.uint64), dtype)
 
     def read_strings(self, pointers: npt.NDArray[Any], limit: int = 256) -> list[str | None]:
-        """The C strings at *pointers* (one Python string each: for unique things only), None where unreadable."""
+        """The C strings at *pointers*, None where unreadable: for unique things only, one Python string each."""
         unique, inverse = np.unique(np.asarray(pointers, np.uint64), return_inverse=True)
         texts = [self.read_string(int(p), limit) for p in unique]
         return [texts[i] for i in inverse]
