@@ -3,5 +3,6 @@
 
 from pageowner.symbols.attach import attach
 from pageowner.symbols.table import SymbolTable
+from pageowner.symbols.vmcoreinfo import Vmcoreinfo, read_vmcoreinfo
 
-__all__ = ["SymbolTable", "attach"]
+__all__ = ["SymbolTable", "Vmcoreinfo", "attach", "read_vmcoreinfo"]

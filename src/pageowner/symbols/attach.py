@@ -10,7 +10,7 @@ from pageowner.symbols.btf import MAX_BYTES, Btf
 from pageowner.symbols.btf_types import BtfTypes
 from pageowner.symbols.globals import GlobalFinder
 from pageowner.symbols.kallsyms import load_kallsyms
-from pageowner.symbols.modules import load_regions
+from pageowner.symbols.modules import load_others
 from pageowner.symbols.table import SymbolTable
 from pageowner.symbols.vmcoreinfo import read_vmcoreinfo
 
@@ -28,7 +28,7 @@ def attach(prog: Program, btf: bytes | None = None) -> SymbolTable:
     :returns: the symbols; those of modules are read when first asked for.
     :raises SymbolsError: if VMCOREINFO, kallsyms or BTF are missing or damaged.
     """
-    symbols = SymbolTable(load_kallsyms(prog, read_vmcoreinfo(prog)), lambda: load_regions(prog))
+    symbols = SymbolTable(load_kallsyms(prog, read_vmcoreinfo(prog)), lambda: load_others(prog))
     prog.register_symbol_finder(FINDER, symbols.finder, enable_index=0)
     if not _has_debug_info(prog):
         types = BtfTypes(prog, Btf(read_btf(prog, symbols) if btf is None else btf))

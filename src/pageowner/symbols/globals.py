@@ -87,6 +87,7 @@ SAME: dict[str, str] = {
     "modules": "struct list_head",
     "btf_modules": "struct list_head",
     "bpf_kallsyms": "struct list_head",
+    "ftrace_mod_maps": "struct list_head",
     "vmap_area_root": "struct rb_root",
     "vmap_area_list": "struct list_head",
     "vmap_nodes": "struct vmap_node *",
