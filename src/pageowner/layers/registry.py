@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Which layers there are: the built-in ones, and those that others bring.
+
+The built-in layers have no private door: they are listed here by the same dotted names that an
+entry point of the group ``pageowner.layers`` would give.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+
+from pageowner.errors import PageownerError
+from pageowner.layers.base import Band, Layer
+from pageowner.layers.line import parse_line
+
+BUILT_IN = (
+    "pageowner.layers.buddy:FreePages",
+    "pageowner.layers.slab:Slab",
+    "pageowner.layers.hugetlb:Hugetlb",
+    "pageowner.layers.vmalloc:Vmalloc",
+    "pageowner.layers.ksm:Ksm",
+    "pageowner.layers.anon:Anon",
+    "pageowner.layers.shmem:Shmem",
+    "pageowner.layers.bdev:Bdev",
+    "pageowner.layers.file:File",
+    "pageowner.layers.other:Reserved",
+    "pageowner.layers.other:Other",
+)
+ENTRY_POINTS = "pageowner.layers"
+
+
+class LayerError(PageownerError):
+    """A layer that was brought along cannot be used."""
+
+
+def layer_classes(extra: tuple[type[Layer], ...] = ()) -> list[type[Layer]]:
+    """All layers, strongest first: by band, then *before*, then the order in which they are listed.
+
+    :raises LayerError: when one cannot be loaded, or two use the same word.
+    """
+    classes = [_load(name) for name in BUILT_IN]
+    classes += [_check(point.load()) for point in importlib.metadata.entry_points(group=ENTRY_POINTS)]
+    classes += [_check(cls) for cls in extra]
+    words = [cls.word for cls in classes]
+    double = {word for word in words if words.count(word) > 1}
+    if double:
+        raise LayerError(f"two layers use the word {min(double)}")
+    return [cls for band in Band for cls in _ordered([c for c in classes if c.band == band])]
+
+
+def _load(name: str) -> type[Layer]:
+    module, _, attribute = name.partition(":")
+    return _check(getattr(importlib.import_module(module), attribute))
+
+
+def _check(cls: object) -> type[Layer]:
+    if not (isinstance(cls, type) and issubclass(cls, Layer)):
+        raise LayerError(f"{cls!r} is not a subclass of pageowner.layers.Layer")
+    for attribute in ("word", "band", "line"):
+        if not hasattr(cls, attribute):
+            raise LayerError(f"layer {cls.__name__} has no `{attribute}`")
+    if not cls.line.startswith(cls.word):
+        raise LayerError(f"layer {cls.__name__}: its line does not begin with its word {cls.word}")
+    parse_line(cls.line)
+    return cls
+
+
+def _ordered(classes: list[type[Layer]]) -> list[type[Layer]]:
+    """*classes* of one band with every layer ahead of those that its ``before`` names.
+
+    :raises LayerError: when that cannot be.
+    """
+    left, done = list(classes), []
+    while left:
+        ready = next((c for c in left if not any(c.word in other.before for other in left if other is not c)), None)
+        if ready is None:
+            raise LayerError("layers name each other in `before`: " + ", ".join(c.word for c in left))
+        left.remove(ready)
+        done.append(ready)
+    return done
