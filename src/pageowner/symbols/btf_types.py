@@ -28,6 +28,16 @@ _BTF_KINDS = {
     TypeKind.ENUM: Kind.ENUM,
     TypeKind.TYPEDEF: Kind.TYPEDEF,
 }
+# BTF has the elements of arrays of arrays in one row. These get their inner lengths back (numbers, or the
+# enumerators that give them); any other has to be indexed by hand.
+_FLATTENED: dict[tuple[str, str], tuple[int | str, ...]] = {
+    ("mem_cgroup_per_node", "lru_zone_size"): ("NR_LRU_LISTS",),
+    ("lru_gen_folio", "folios"): (2, "__MAX_NR_ZONES"),  # ANON_AND_FILE
+    ("lru_gen_folio", "nr_pages"): (2, "__MAX_NR_ZONES"),
+    ("lru_gen_struct", "lists"): (2, "__MAX_NR_ZONES"),  # up to 6.2
+    ("lru_gen_struct", "nr_pages"): (2, "__MAX_NR_ZONES"),
+    ("mthp_stat", "stats"): ("__MTHP_STAT_COUNT",),
+}
 _INT_SIGNED, _INT_BOOL = 1, 4
 _ENUM_INTS = {1: "char", 2: "short int", 4: "int", 8: "long int"}
 
@@ -167,7 +177,7 @@ class BtfTypes:
 
     def _array(self, record: Record) -> Type:
         element, _, length = record.words
-        # BTF has 0 for both [] and [0]; the kernel's are flexible arrays.
+        # BTF has 0 for both [] and [0].
         return self.prog.array_type(self.type(element), length or None)
 
     def _forward(self, record: Record) -> Type:
@@ -180,19 +190,42 @@ class BtfTypes:
         return self.prog.union_type(name) if record.kflag else self.prog.struct_type(name)
 
     def _compound(self, record: Record) -> Type:
-        members = [self._member(record.kflag, *row) for row in record.rows(3)]
-        tag = self._name(record) or None
-        if record.kind == Kind.UNION:
-            return self.prog.union_type(tag, record.size_or_type, members)
-        return self.prog.struct_type(tag, record.size_or_type, members)
+        tag = self._name(record)
+        rows = record.rows(3)
+        # Only a struct's last member can be []; an empty array elsewhere is [0], which marks a place.
+        last = len(rows) - 1 if record.kind == Kind.STRUCT else -1
+        members = [self._member(record.kflag, tag, i == last, *row) for i, row in enumerate(rows)]
+        make = self.prog.struct_type if record.kind == Kind.STRUCT else self.prog.union_type
+        return make(tag or None, record.size_or_type, members)
 
-    def _member(self, kflag: bool, name_off: int, type_id: int, offset: int) -> TypeMember:
-        name = self.btf.string(name_off) or None
+    def _member(
+        self, kflag: bool, owner: str, last: bool, name_off: int, type_id: int, offset: int
+    ) -> TypeMember:
+        name = self.btf.string(name_off)
         width = offset >> 24 if kflag else 0
         bit_offset = offset & 0xFFFFFF if kflag else offset
-        if not width:
-            return TypeMember(lambda: self.type(type_id), name, bit_offset)
-        return TypeMember(lambda: self._bit_field(type_id, width), name, bit_offset)
+        if width:
+            return TypeMember(lambda: self._bit_field(type_id, width), name or None, bit_offset)
+        return TypeMember(lambda: self._member_type(owner, name, type_id, last), name or None, bit_offset)
+
+    def _member_type(self, owner: str, name: str, type_id: int, last: bool) -> Type:
+        record = self.btf.record(type_id) if type_id else None
+        if record is None or record.kind != Kind.ARRAY:
+            return self.type(type_id)
+        element, _, length = record.words
+        if (owner, name) in _FLATTENED:
+            return self._nested(self.type(element), length, _FLATTENED[owner, name])
+        return self.type(type_id) if length or last else self.prog.array_type(self.type(element), 0)
+
+    def _nested(self, element: Type, length: int, inner: tuple[int | str, ...]) -> Type:
+        """The array of arrays whose *length* elements BTF has in one row."""
+        for one in reversed(inner):
+            found = self.enumerator(one) if isinstance(one, str) else one
+            size = int(found) if found is not None else 0
+            if not size or length % size:
+                return self.prog.array_type(element, length)  # not how this kernel has it
+            element, length = self.prog.array_type(element, size), length // size
+        return self.prog.array_type(element, length)
 
     def _bit_field(self, type_id: int, width: int) -> Object:
         return Object(self.prog, self.type(type_id), bit_field_size=width)
