@@ -143,10 +143,23 @@ class Kernel:
         """4 or 5, from ``NUMBER(pgtable_l5_enabled)``; never guessed from addresses."""
         return 5 if self.number("pgtable_l5_enabled") else 4
 
+    @cached_property
+    def direct_map_size(self) -> int:
+        """Bytes from :attr:`page_offset` that can only be direct map.
+
+        With CONFIG_RANDOMIZE_MEMORY vmalloc and vmemmap begin soon after the end of RAM.
+        """
+        largest = DIRECT_MAP_SIZE[self.paging_levels]
+        try:
+            size = int(self.object("vmalloc_base")) - self.page_offset
+        except (LookupError, drgn.FaultError):
+            return largest
+        return size if 0 < size < largest else largest
+
     def linear_to_phys(self, addresses: U64) -> tuple[U64, Bools]:
         """Physical addresses of direct-map and kernel-image addresses, and which are such (``__pa()``)."""
         direct = addresses - np.uint64(self.page_offset)
-        is_direct = direct < np.uint64(DIRECT_MAP_SIZE[self.paging_levels])
+        is_direct = direct < np.uint64(self.direct_map_size)
         is_image = (addresses >= np.uint64(START_KERNEL_MAP)) & (addresses < np.uint64(KERNEL_IMAGE_END))
         # phys_base may be negative; both subtractions are meant to wrap.
         image = addresses - np.uint64((START_KERNEL_MAP - self.phys_base) % (1 << 64))
@@ -160,7 +173,7 @@ class Kernel:
         :raises drgn.FaultError: when any byte is unreadable.
         """
         offset = address - self.page_offset
-        physical = 0 <= offset < DIRECT_MAP_SIZE[self.paging_levels]
+        physical = 0 <= offset < self.direct_map_size
         where = offset if physical else address
         if self.read_log is not None:
             self.read_log(where, size, physical)
