@@ -8,8 +8,9 @@ import lzma
 import sys
 import zlib
 from enum import Enum
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO, BinaryIO, cast
+from typing import IO, cast
 
 _BLOCK = 1 << 20
 _ZEROS = bytes(1 << 16)
@@ -35,12 +36,12 @@ class Compression(Enum):
         return next((each for each in cls if head.startswith(each.value[1])), None)
 
 
-def open_stream(path: Path, compression: Compression) -> BinaryIO:
+def open_stream(path: Path, compression: Compression) -> BufferedIOBase:
     """The decompressed bytes of a file. Reading may raise ``EOFError`` or one of ``damage()``."""
     if compression is Compression.GZIP:
-        return cast(BinaryIO, gzip.open(path, "rb"))
+        return cast(BufferedIOBase, gzip.open(path, "rb"))
     if compression is Compression.XZ:
-        return cast(BinaryIO, lzma.open(path, "rb"))
+        return cast(BufferedIOBase, lzma.open(path, "rb"))
     return _open_zstd(path)
 
 
@@ -57,7 +58,8 @@ def decompress(path: Path, compression: Compression, out: IO[bytes]) -> str | No
     """
     try:
         with open_stream(path, compression) as stream:
-            while block := stream.read(_BLOCK):
+            # read1: what precedes the damage is not lost
+            while block := stream.read1(_BLOCK):
                 _write_sparse(block, out)
     except damage() as error:
         problem = str(error) or type(error).__name__
@@ -77,17 +79,17 @@ def _write_sparse(block: bytes, out: IO[bytes]) -> None:
             out.write(piece)
 
 
-def _open_zstd(path: Path) -> BinaryIO:
+def _open_zstd(path: Path) -> BufferedIOBase:
     if sys.version_info >= (3, 14):
         from compression import zstd
 
         options = {zstd.DecompressionParameter.window_log_max: _MAX_ZSTD_WINDOW_LOG}
-        return cast(BinaryIO, zstd.open(path, "rb", options=options))
+        return cast(BufferedIOBase, zstd.open(path, "rb", options=options))
     import zstandard
 
     context = zstandard.ZstdDecompressor(max_window_size=1 << _MAX_ZSTD_WINDOW_LOG)
     # Where the input ends inside a frame, this reader just ends: who reads must know the size.
-    return cast(BinaryIO, context.stream_reader(path.open("rb"), read_across_frames=True))
+    return cast(BufferedIOBase, context.stream_reader(path.open("rb"), read_across_frames=True))
 
 
 def _zstd_error() -> type[BaseException]:

@@ -92,8 +92,8 @@ def _program(fd: int, header: CoreHeader, target: Target) -> tuple[drgn.Program,
 
 def _attempt(target: Target, content: bytes | None) -> tuple[drgn.Program | None, str]:
     """A program for the core, with its own or the given VMCOREINFO; else None and why not."""
-    prog = drgn.Program(vmcoreinfo=content)
     try:
+        prog = drgn.Program(vmcoreinfo=content)
         prog.set_core_dump(target())
     except Exception as error:
         # drgn reports libelf's errors as bare Exception, and damaged notes in several classes.
@@ -120,7 +120,7 @@ def _release_agrees(prog: drgn.Program) -> bool | None:
     )
     try:
         address = int(symbol or "", 16) + int(offset or "") + _UTS_RELEASE
-        release = prog.read(address, _UTS_FIELD)
+        release: bytes = prog.read(address, _UTS_FIELD)
     except (ValueError, OverflowError, drgn.FaultError):
         return None
     return vmcoreinfo.field(content, "OSRELEASE") == release.split(b"\0")[0].decode("ascii", "replace")

@@ -93,7 +93,7 @@ def read_header(fd: int) -> CoreHeader:
     _check_machine(raw)
     _, _, _, _, _, phoff, shoff, _, _, phentsize, phnum, _, _, _ = _EHDR.unpack(raw)
     if phnum == _PN_XNUM:
-        phnum = _extended_count(fd, shoff)
+        phnum = _extended_count(fd, shoff, size)
     if phentsize != _PHDR.size or not phnum:
         raise SourceError("has a damaged ELF header: no program headers")
     if phoff + phnum * _PHDR.size > size:
@@ -121,10 +121,10 @@ def _check_machine(raw: bytes) -> None:
         raise SourceError("is not a 64-bit little-endian core; dump it in ELF64 format")
 
 
-def _extended_count(fd: int, shoff: int) -> int:
-    section = os.pread(fd, _SHDR_SIZE, shoff) if shoff < 1 << 63 else b""
-    if len(section) < _SHDR_SIZE:
+def _extended_count(fd: int, shoff: int, size: int) -> int:
+    if shoff + _SHDR_SIZE > size:
         raise SourceError("has a damaged ELF header: its number of program headers is missing")
+    section = os.pread(fd, _SHDR_SIZE, shoff)
     return int(struct.unpack_from("<I", section, _SH_INFO_OFFSET)[0])
 
 
