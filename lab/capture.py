@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""One capture: boot a kernel, run the workload, take its words, stop it, dump it."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import subprocess
+import tempfile
+from pathlib import Path
+
+from lab import initramfs, kernels, markers
+from lab.qemu import Guest
+
+APPEND = (
+    "console=ttyS0 quiet loglevel=4 panic=-1 page_owner=on hugepages=6 cma=16M crashkernel=8M "
+    "secretmem.enable=1 zswap.enabled=0"
+)
+DISK_MIB, SWAP_MIB = 48, 24
+
+
+def capture(version: str, out: Path) -> None:
+    """Make a fresh capture of kernel `version` in the folder `out` (README.md has its files)."""
+    kernels.install(kernels.LAB_PACKAGES)
+    built = kernels.get(version)
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="pageowner-lab-") as name:
+        work = Path(name)
+        command = _run_guest(built, work, out)
+    unpack_stream(out / "save.stream", out)
+    markers.resolve(out / "truth.txt", out / "core")
+    (out / "provenance.json").write_text(json.dumps(provenance(built, command, out), indent=1) + "\n")
+
+
+def _run_guest(built: kernels.Built, work: Path, out: Path) -> list[str]:
+    initrd = initramfs.build(work, built.modules)
+    options = disks(work) + ports(out)
+    with Guest(built.image, initrd, APPEND, work, options) as guest:
+        try:
+            guest.wait_for("LAB saving", 300)
+            guest.wait_for("LAB saved", 300)
+            guest.dump(out / "core")
+        finally:
+            (out / "console.log").write_bytes(guest.console.read_bytes())
+        return guest.command
+
+
+def disks(work: Path) -> list[str]:
+    """An ext4 file system (vda) and a disk for swap (vdb)."""
+    words = []
+    for name, mib in (("disk", DISK_MIB), ("swap", SWAP_MIB)):
+        path = work / name
+        with path.open("wb") as file:
+            file.truncate(mib << 20)
+        words += ["-drive", f"file={path},format=raw,if=virtio,cache=unsafe"]
+    mkfs = ["mkfs.ext4", "-q", "-b", "4096", "-O", "^metadata_csum_seed", str(work / "disk")]
+    subprocess.run(mkfs, check=True)
+    return words
+
+
+def ports(out: Path) -> list[str]:
+    """Two virtio ports that end in files of the capture."""
+    words = ["-device", "virtio-serial-pci"]
+    for name, path in (("truth", out / "truth.txt"), ("save", out / "save.stream")):
+        path.unlink(missing_ok=True)
+        words += ["-chardev", f"file,id={name},path={path}"]
+        words += ["-device", f"virtserialport,chardev={name},name=lab.{name}"]
+    return words
+
+
+def unpack_stream(stream: Path, out: Path) -> None:
+    """Undo guest/save.c's framing: one file per name, then the stream is removed."""
+    data = stream.read_bytes()
+    files: dict[str, list[bytes]] = {}
+    at = 0
+    while True:
+        end = data.index(b"\n", at)
+        letter, name, size = data[at:end].decode().split(" ")
+        if letter == "E":
+            break
+        at = end + 1 + int(size)
+        files.setdefault(name, []).append(data[end + 1 : at])
+    config = files.pop("config.gz", None)
+    if config:
+        files["config.txt"] = [gzip.decompress(b"".join(config))]
+    for name, parts in files.items():
+        (out / name).write_bytes(b"".join(parts))
+    stream.unlink()
+
+
+def provenance(built: kernels.Built, command: list[str], out: Path) -> dict[str, object]:
+    """What a stranger needs to make the same capture: no path of this machine."""
+    qemu = subprocess.run([command[0], "--version"], capture_output=True, text=True, check=True).stdout
+    return {
+        "kernel": built.kernel.version,
+        "origin": built.origin,
+        "fragment": kernels.fragment_hash(),
+        "config_sha256": _sha256(out / "config.txt"),
+        "qemu": qemu.splitlines()[0],
+        "machine": [word for word in command[1:] if "/" not in word],
+        "append": APPEND,
+        "core_bytes": (out / "core").stat().st_size,
+        "core_sha256": _sha256(out / "core"),
+        "made_by": f"python3 -m lab capture {built.kernel.version}",
+    }
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

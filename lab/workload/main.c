@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// workload PORT: start every maker of pages, let all of them tell their truth through PORT, then wait for ever.
+#include "kinds.h"
+
+static const struct { const char *comm; void (*setup)(void); } workers[] = {
+    {"w_anon", w_anon}, {"w_zero", w_zero}, {"w_far", w_far}, {"w_odd_comm", w_odd_comm},
+    {"w_file", w_file}, {"w_tmpfs", w_tmpfs}, {"w_overlay", w_overlay}, {"w_bdev", w_bdev},
+    {"w_memfd", w_memfd}, {"w_sysv", w_sysv}, {"w_shared_anon", w_shared_anon},
+    {"w_thp", w_thp}, {"w_thp_shmem", w_thp_shmem}, {"w_hugetlb", w_hugetlb},
+    {"w_fork", w_fork}, {"w_threads", w_threads}, {"w_many_threads", w_many_threads}, {"w_leader", w_leader},
+    {"w_clone_vm", w_clone_vm}, {"w_orphan", w_orphan}, {"w_pid_reuse", w_pid_reuse},
+    {"w_ksm", w_ksm}, {"w_swap_disk", w_swap_disk}, {"w_zswap", w_zswap}, {"w_swap_file", w_swap_file},
+    {"w_swap_zram", w_swap_zram}, {"w_secret", w_secret}, {"w_poison", w_poison},
+};
+
+int main(int argc, char **argv)
+{
+    if (argc < 2 || dup2(open(argv[1], O_WRONLY), 3) < 0)
+        return 1;
+    setvbuf(stdout, NULL, _IONBF, 0);
+    init_holders();
+    for (unsigned i = 0; i < sizeof workers / sizeof *workers; i++) {
+        printf("LAB %s\n", workers[i].comm);
+        start(workers[i].comm, workers[i].setup);
+    }
+    nap(500);
+    emit_all();
+    puts("LAB truth told");
+    for (;;)
+        pause();
+}
