@@ -10,6 +10,7 @@ from pageowner.symbols.btf import MAX_BYTES, Btf
 from pageowner.symbols.btf_types import BtfTypes
 from pageowner.symbols.globals import GlobalFinder
 from pageowner.symbols.kallsyms import load_kallsyms
+from pageowner.symbols.module_types import ModuleTypes
 from pageowner.symbols.modules import load_others
 from pageowner.symbols.table import SymbolTable
 from pageowner.symbols.vmcoreinfo import read_vmcoreinfo
@@ -33,6 +34,8 @@ def attach(prog: Program, btf: bytes | None = None) -> SymbolTable:
     if not _has_debug_info(prog):
         types = BtfTypes(prog, Btf(read_btf(prog, symbols) if btf is None else btf))
         prog.register_type_finder(FINDER, types.finder, enable_index=0)
+        modules = ModuleTypes(prog, types)
+        prog.register_type_finder(f"{FINDER}-modules", modules.finder, enable_index=-1)
         # Last, so that drgn's own answers (PAGE_SHIFT, vmemmap, jiffies, …) come first.
         prog.register_object_finder(FINDER, GlobalFinder(prog, symbols, types), enable_index=-1)
     _main_module(prog, symbols)

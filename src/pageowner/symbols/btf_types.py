@@ -47,11 +47,13 @@ class BtfTypes:
 
     :param prog: program that the types are created in.
     :param btf: the kernel's BTF, or a module's on top of it.
+    :param base: with a module's: the kernel's types.
     """
 
-    def __init__(self, prog: Program, btf: Btf) -> None:
+    def __init__(self, prog: Program, btf: Btf, base: BtfTypes | None = None) -> None:
         self.prog = prog
         self.btf = btf
+        self._base = base
         self._types: dict[int, Type] = {}
         self._named: dict[tuple[TypeKind, str], Type | None] = {}
         self._depth = 0
@@ -80,6 +82,8 @@ class BtfTypes:
 
         :raises SymbolsError: if the BTF is corrupt there.
         """
+        if self._base and type_id < self.btf.start_id:
+            return self._base.type(type_id)
         found = self._types.get(type_id)
         if found is None:
             found = self._types[type_id] = self._make(type_id)
