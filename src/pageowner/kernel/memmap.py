@@ -164,7 +164,7 @@ class Heads:
 
     ``pfn`` first page, ``n`` pages in the unit, ``type`` code of :mod:`page_type`, ``compound`` and
     ``rows`` the head's struct page columns, ``second`` those of the next struct page (zeros for
-    single pages). ``reserved``, ``torn``: see :class:`Pages`.
+    single pages). ``torn``: the words contradict each other.
     """
 
     layout: PageLayout
@@ -175,6 +175,8 @@ class Heads:
     rows: Rows
     second: Rows
     torn: Bools
+    handle: npt.NDArray[np.uint32]
+    """Stack depot handle of the head's allocation record; 0 where there is no record."""
 
     def __len__(self) -> int:
         return len(self.pfn)
@@ -398,20 +400,13 @@ def _make_heads(
         codes[compound & (second["dtor"] == layout.hugetlb_dtor)] = page_type.HUGETLB
     if layout.hugetlb_flag is not None and "flags_1" in (second.dtype.names or ()):
         codes[compound & ((second["flags_1"] & np.uint64(layout.hugetlb_flag)) != 0)] = page_type.HUGETLB
-    return Heads(layout, pfn, n, codes, compound, rows, second, torn)
+    handle = np.zeros(len(pfn), np.uint32)
+    return Heads(layout, pfn, n, codes, compound, rows, second, torn, handle)
 
 
 def _join(a: Heads, b: Heads) -> Heads:
     def both(name: str) -> Any:
         return np.concatenate([getattr(a, name), getattr(b, name)])
 
-    return Heads(
-        a.layout,
-        both("pfn"),
-        both("n"),
-        both("type"),
-        both("compound"),
-        both("rows"),
-        both("second"),
-        both("torn"),
-    )
+    names = ("pfn", "n", "type", "compound", "rows", "second", "torn", "handle")
+    return Heads(a.layout, *(both(name) for name in names))

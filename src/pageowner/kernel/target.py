@@ -29,7 +29,7 @@ Bools = npt.NDArray[np.bool_]
 
 PAGE_SHIFT = 12
 PAGE_SIZE = 1 << PAGE_SHIFT
-# x86-64 maps the kernel image at __START_KERNEL_map, 1 GiB long at most (Documentation/arch/x86/x86_64/mm.rst).
+# x86-64 maps the kernel image at __START_KERNEL_map, 1 GiB long at most (see x86_64/mm.rst).
 START_KERNEL_MAP = 0xFFFFFFFF80000000
 KERNEL_IMAGE_END = 0xFFFFFFFFC0000000
 # The direct map is at most 64 TiB with 4 paging levels, 32 PiB with 5.
@@ -210,7 +210,7 @@ class Kernel:
         return gather_rows(self.read, np.asarray(pointers, np.uint64), dtype)
 
     def read_strings(self, pointers: npt.NDArray[Any], limit: int = 256) -> list[str | None]:
-        """The C strings at *pointers*, None where unreadable: for unique things only, one Python string each."""
+        """The C strings at *pointers*, None where unreadable: one Python string each, so for unique things."""
         unique, inverse = np.unique(np.asarray(pointers, np.uint64), return_inverse=True)
         texts = [self.read_string(int(p), limit) for p in unique]
         return [texts[i] for i in inverse]

@@ -21,8 +21,8 @@ BUILT_IN = (
     "pageowner.layers.vmalloc:Vmalloc",
     "pageowner.layers.ksm:Ksm",
     "pageowner.layers.anon:Anon",
-    "pageowner.layers.shmem:Shmem",
-    "pageowner.layers.bdev:Bdev",
+    "pageowner.layers.file:Shmem",
+    "pageowner.layers.file:Bdev",
     "pageowner.layers.file:File",
     "pageowner.layers.other:Reserved",
     "pageowner.layers.other:Other",
@@ -73,7 +73,9 @@ def _ordered(classes: list[type[Layer]]) -> list[type[Layer]]:
     """
     left, done = list(classes), []
     while left:
-        ready = next((c for c in left if not any(c.word in other.before for other in left if other is not c)), None)
+        ready = next(
+            (c for c in left if not any(c.word in other.before for other in left if other is not c)), None
+        )
         if ready is None:
             raise LayerError("layers name each other in `before`: " + ", ".join(c.word for c in left))
         left.remove(ready)

@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Runs of consecutive page frames."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+I64 = npt.NDArray[np.int64]
+
+
+def runs_of(pfns: I64) -> tuple[I64, I64]:
+    """Runs of *pfns*, which rise by one within a run: (first PFN, pages) of each, in the order given.
+
+    PFNs below 0 (no page) are left out.
+    """
+    good = pfns[pfns >= 0]
+    if not len(good):
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    starts = np.concatenate(([0], np.flatnonzero(np.diff(good) != 1) + 1))
+    return good[starts], np.diff(np.append(starts, len(good)))

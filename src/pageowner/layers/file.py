@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""FILE_PAGE: the page cache (mm/filemap.c), and what its relatives share with it."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from pageowner.escape import escape
+from pageowner.kernel.address_space import AddressSpaces
+from pageowner.kernel.memmap import Heads
+from pageowner.layers.base import Band, Bools, Layer, Needs, Selection, untyped
+
+_PLACE = (
+    "dev {major}:{minor} ino:{ino} index:0x{index:x} mapcount:{mapcount} refcount:{refcount}"
+    " 0x{start:x} - 0x{end:x}{by_pid}"
+)
+
+
+class PageCache(Layer):
+    """Pages whose ``mapping`` is an address_space, which is the key; column ``first``: the head's index."""
+
+    band = Band.MAPPING
+    needs = Needs(
+        members=("struct address_space.a_ops", "struct inode.i_mapping", "struct super_block.s_dev")
+    )
+
+    def domain(self, heads: Heads) -> Bools:
+        return np.asarray(untyped(heads) & (heads.mapping_bits == 0) & (heads.mapping != 0))
+
+    def select(self, heads: Heads, rows: npt.NDArray[np.intp]) -> Selection:
+        mappings = np.ascontiguousarray(heads.mapping[rows])
+        unique, inverse = np.unique(mappings, return_inverse=True)
+        mine = self.mine(unique)[inverse]
+        index = np.ascontiguousarray(heads.rows["index"][rows[mine]])
+        return Selection(rows[mine], mappings[mine], {"first": index})
+
+    def mine(self, mappings: npt.NDArray[np.uint64]) -> Bools:
+        """Which of these distinct address_spaces are this layer's."""
+        return np.ones(len(mappings), np.bool_)
+
+    def describe(self, keys: npt.NDArray[np.uint64]) -> pl.DataFrame:
+        frame = self.kernel.memo(AddressSpaces).describe(keys)
+        name = pl.format("{} {}:{} ino {}", "fstype", "major", "minor", "ino").alias("owner")
+        return frame.with_columns(name)
+
+
+class OperationsLayer(PageCache):
+    """Page-cache pages that are told by their ``a_ops``."""
+
+    operations: ClassVar[tuple[str, ...]]
+    """Symbols of the ``struct address_space_operations`` that are this layer's."""
+
+    def mine(self, mappings: npt.NDArray[np.uint64]) -> Bools:
+        a_ops, ok = self.kernel.memo(AddressSpaces).operations(mappings)
+        known = [self.kernel.symbols.lookup(name) for name in self.operations if name in self.kernel.symbols]
+        return np.asarray(np.isin(a_ops, np.array(known, np.uint64)) & ok)
+
+
+class File(PageCache):
+    """What no more special layer took."""
+
+    word = "FILE_PAGE"
+    line = "FILE_PAGE " + _PLACE
+
+
+class Shmem(OperationsLayer):
+    """tmpfs, memfd, SysV and shared anonymous memory (mm/shmem.c)."""
+
+    word = "SHMEM_PAGE"
+    line = "SHMEM_PAGE " + _PLACE + " name:{name}"
+    before = ("FILE_PAGE",)
+    operations = ("shmem_aops",)
+
+    def describe(self, keys: npt.NDArray[np.uint64]) -> pl.DataFrame:
+        frame = super().describe(keys)
+        names = self.kernel.memo(AddressSpaces).names(frame.get_column("inode").to_numpy())
+        return frame.with_columns(pl.Series("name", [escape(n) for n in names], pl.String)).with_columns(
+            pl.format("{} ino {}", pl.col("name"), "ino").alias("owner")
+        )
+
+
+class Bdev(PageCache):
+    """The cache of block devices: their superblock is the internal one of type bdev (block/bdev.c)."""
+
+    word = "BDEV_PAGE"
+    line = "BDEV_PAGE " + _PLACE + " name:{name}"
+    before = ("FILE_PAGE",)
+
+    def mine(self, mappings: npt.NDArray[np.uint64]) -> Bools:
+        frame = self.kernel.memo(AddressSpaces).describe(mappings)
+        return frame.select((pl.col("fstype") == "bdev") & pl.col("problem").is_null()).to_series().to_numpy()
+
+    def describe(self, keys: npt.NDArray[np.uint64]) -> pl.DataFrame:
+        frame = super().describe(keys)
+        # i_ino of a bdev inode is its dev_t as the kernel keeps it; s_dev is the internal superblock's.
+        spaces = self.kernel.memo(AddressSpaces)
+        names = [escape(spaces.disk_name(int(i))) for i in frame.get_column("inode")]
+        return frame.with_columns(pl.Series("name", names, pl.String), pl.Series("owner", names, pl.String))

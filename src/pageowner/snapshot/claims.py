@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Who wins each page: the claims of all layers, painted strongest first over one section."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pageowner.kernel.memmap import Pages
+from pageowner.layers.base import Claims
+
+I64 = npt.NDArray[np.int64]
+UNCLAIMED = 255
+"""Layer number of pages that nobody claimed."""
+
+
+@dataclass
+class Table:
+    """The claims of one layer that reach into one section, rows aligned: pfn, n, key, columns."""
+
+    pfn: I64
+    n: I64
+    key: npt.NDArray[np.uint64]
+    columns: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
+
+    @staticmethod
+    def empty() -> Table:
+        return Table(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint64))
+
+
+def concatenate(tables: list[Table]) -> Table:
+    """The rows of all *tables* in order; a column that one lacks is zeros there."""
+    tables = [t for t in tables if len(t.pfn)]
+    if len(tables) < 2:
+        return tables[0] if tables else Table.empty()
+    kinds = {name: column.dtype for t in tables for name, column in t.columns.items()}
+    columns = {
+        name: np.concatenate([t.columns.get(name, np.zeros(len(t.pfn), kind)) for t in tables])
+        for name, kind in kinds.items()
+    }
+    return Table(
+        np.concatenate([t.pfn for t in tables]),
+        np.concatenate([t.n for t in tables]),
+        np.concatenate([t.key for t in tables]),
+        columns,
+    )
+
+
+@dataclass
+class Canvas:
+    """One section while it is painted: per page the layer's number and the row of its claim table."""
+
+    pages: Pages
+    layer: npt.NDArray[np.uint8]
+    claim: npt.NDArray[np.int32]
+
+    @staticmethod
+    def of(pages: Pages) -> Canvas:
+        n = pages.section.n
+        return Canvas(pages, np.full(n, UNCLAIMED, np.uint8), np.full(n, -1, np.int32))
+
+    def free_heads(self) -> npt.NDArray[np.bool_]:
+        """Heads of which at least one page in this section is unclaimed."""
+        free = np.zeros(len(self.pages.heads), np.bool_)
+        open_pages = self.pages.head[(self.layer == UNCLAIMED) & (self.pages.head >= 0)]
+        free[open_pages] = True
+        return free
+
+    def paint(self, number: int, table: Table, first_row: int = 0) -> tuple[I64, I64]:
+        """Give each claim's pages in this section to layer *number* where nobody has them yet.
+
+        :returns: per claim, pages within this section, and how many of these it won.
+        """
+        at, inside, rows = _expand(table, self.pages)
+        won = self.layer[at] == UNCLAIMED
+        self.layer[at[won]] = number
+        self.claim[at[won]] = (rows[won] + first_row).astype(np.int32)
+        wins = np.bincount(rows[won], minlength=len(table.pfn)).astype(np.int64)
+        return inside, wins
+
+
+def _expand(table: Table, pages: Pages) -> tuple[npt.NDArray[np.intp], I64, I64]:
+    """Page offsets in the section that the claims cover, how many each has there, and the claim of each."""
+    start, size = pages.section.start, pages.section.n
+    low = np.clip(table.pfn - start, 0, size)
+    high = np.clip(table.pfn + table.n - start, 0, size)
+    inside = np.maximum(high - low, 0)
+    ends = np.cumsum(inside)
+    total = int(ends[-1]) if len(ends) else 0
+    rows = np.repeat(np.arange(len(inside)), inside)
+    at = np.arange(total) - np.repeat(ends - inside, inside) + np.repeat(low, inside)
+    exists = pages.valid[at]
+    return at[exists], inside, rows[exists]
+
+
+class Walked:
+    """All runs that one layer's walk gave, sorted, to be cut by section."""
+
+    def __init__(self, pieces: list[Claims]) -> None:
+        table = concatenate(_clean(pieces))
+        order = np.argsort(table.pfn, kind="stable")
+        self.table = Table(
+            table.pfn[order],
+            table.n[order],
+            table.key[order],
+            {k: v[order] for k, v in table.columns.items()},
+        )
+        # The furthest end so far: finds runs that began before a section and reach into it.
+        self._reach = np.maximum.accumulate(self.table.pfn + self.table.n)
+
+    def between(self, first: int, last: int) -> Table:
+        """Claims that cover any PFN of *first* … *last*, both included."""
+        low = int(np.searchsorted(self._reach, first, side="right"))
+        high = int(np.searchsorted(self.table.pfn, last, side="right"))
+        part, high = self.table, max(low, high)
+        return Table(
+            part.pfn[low:high],
+            part.n[low:high],
+            part.key[low:high],
+            {k: v[low:high] for k, v in part.columns.items()},
+        )
+
+
+def _clean(pieces: list[Claims]) -> list[Table]:
+    """The pieces without impossible runs (a torn owner may list anything)."""
+    out = []
+    for piece in pieces:
+        good = (
+            (piece.pfn >= 0) & (piece.n > 0) & (piece.n < np.int64(1) << 40) & (piece.pfn < np.int64(1) << 40)
+        )
+        columns = {name: column[good] for name, column in piece.columns.items()}
+        out.append(Table(piece.pfn[good], piece.n[good], piece.key[good].astype(np.uint64), columns))
+    return out
