@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# make run | test | check | lab-test | fixtures | clean. Needs python3 (3.11 or newer), make and git.
+
+PYTHON   ?= python3
+VENV     := .venv
+PY       := $(VENV)/bin/python
+PYTEST   := $(PY) -m pytest -n 2
+# Kernels of the lab: make lab-test KERNELS=all, or KERNELS="6.12".
+KERNELS  ?= 6.12 6.1
+CAPTURES := build/captures
+
+.PHONY: help run test check lab-test captures fixtures clean
+
+help:
+	@echo 'make run       install into $(VENV) and show what pageowner says of its demo core'
+	@echo 'make test      lint, types and tests, on captured cores of real kernels'
+	@echo 'make check     lint and types only'
+	@echo 'make lab-test  boot real kernels in QEMU and run the tests on fresh captures (KERNELS="$(KERNELS)")'
+	@echo 'make fixtures  make the captured cores anew: tests/fixtures and the demo core'
+	@echo 'make clean     remove $(VENV), build/ and caches'
+
+run: $(VENV)/.package
+	$(VENV)/bin/pageowner summary --demo
+	@echo
+	$(VENV)/bin/pageowner report --demo | head -n 40
+	@echo '... and so on: see $(VENV)/bin/pageowner --help'
+
+test: check
+	$(PYTEST) -m 'not lab'
+
+check: $(VENV)/.tests
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+
+lab-test: captures
+	$(PYTEST) --captures $(CAPTURES)
+
+captures: $(VENV)/.tests
+	rm -rf $(CAPTURES)
+	set -e; for version in $(LAB_VERSIONS); do \
+		echo "lab: capturing $$version"; \
+		$(PY) -m lab capture -o $(CAPTURES)/$$version $$version; \
+	done
+
+# A fixture needs the kernel's vmlinux, so a kernel that is built here.
+fixtures: export PAGEOWNER_KERNELS =
+fixtures: captures
+	set -e; for version in $(LAB_VERSIONS); do \
+		$(PY) -m lab fixture $(CAPTURES)/$$version tests/fixtures/$$version; \
+	done
+	cp tests/fixtures/6.12/core.xz src/pageowner/data/demo.core.xz
+
+LAB_VERSIONS = $(if $(filter all,$(KERNELS)),$(shell $(PY) -c 'import lab.kernels as k; print(*k.KERNELS)'),$(KERNELS))
+
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'pageowner needs Python 3.11 or newer: make PYTHON=python3.12'; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || sh .ci/need python3-venv
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.package: pyproject.toml | $(PY)
+	$(PY) -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+# Dependency groups (PEP 735) need pip 25.1; Debian 12 has 23.0.
+$(VENV)/.tests: pyproject.toml $(VENV)/.package
+	$(PY) -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(PY) -m pip install --quiet --disable-pip-version-check --group test
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find src tests lab -name __pycache__ -prune -exec rm -rf {} +
