@@ -21,9 +21,17 @@ def run(args: Arguments) -> int:
     """Open the source, scan it and write the summary."""
     chosen = selection(args)
     with open_output(args.output, args.force) as out:
+        from pageowner.commands.finish import finish
         from pageowner.reporters.options import SummaryOptions
-        from pageowner.reporters.summary_text import run_summary
+        from pageowner.reporters.summary_json import write_summary_json
+        from pageowner.reporters.summary_text import write_summary_text
+        from pageowner.snapshot.tables import take_snapshot
         from pageowner.sources import open_source
 
-        options = SummaryOptions(json=args.json, rows=args.rows, color=use_color(args.color, out))
-        return run_summary(open_source(chosen), options, out)
+        snapshot = take_snapshot(open_source(chosen))
+        if args.json:
+            write_summary_json(snapshot, args.rows, out)
+        else:
+            options = SummaryOptions(rows=args.rows, color=use_color(args.color, out))
+            write_summary_text(snapshot, options, out)
+        return finish(snapshot.remarks, snapshot.partial)

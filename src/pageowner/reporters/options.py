@@ -19,8 +19,7 @@ class ReportOptions:
 
 @dataclass(frozen=True)
 class SummaryOptions:
-    """Options of ``summary``: ``rows`` owners at most; JSON instead of text; colour in the text."""
+    """Options of ``summary``'s text: ``rows`` owners at most, and whether in colour."""
 
-    json: bool = False
     rows: int = 10
     color: bool = False

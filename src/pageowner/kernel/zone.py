@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Nodes and zones: how many pages each spans, has and manages (include/linux/mmzone.h)."""
+
+from __future__ import annotations
+
+import drgn
+import polars as pl
+
+from pageowner.kernel.target import Kernel
+
+_MOST_NODES = 1 << 10
+_SCHEMA = {
+    "node": pl.Int32,
+    "zone": pl.String,
+    "zone_index": pl.Int32,
+    "address": pl.UInt64,
+    "start": pl.Int64,
+    "spanned": pl.Int64,
+    "present": pl.Int64,
+    "managed": pl.Int64,
+}
+
+
+def read_zones(kernel: Kernel) -> pl.DataFrame:
+    """One row per populated zone: node, zone (name), zone_index, address, start PFN, and pages
+    spanned, present and managed, as the target's ``struct zone`` has them."""
+    rows = []
+    for node, pgdat in _nodes(kernel):
+        zones = pgdat.node_zones
+        for index in range(len(zones)):
+            row = _zone(node, index, zones[index])
+            if row is not None:
+                rows.append(row)
+    return pl.DataFrame(rows, schema=_SCHEMA, orient="row")
+
+
+def _nodes(kernel: Kernel) -> list[tuple[int, drgn.Object]]:
+    try:
+        count = min(int(kernel.object("nr_node_ids")), _MOST_NODES)
+        table = kernel.object("node_data")
+        return [(node, table[node]) for node in range(count) if table[node]]
+    except LookupError:
+        return [(0, kernel.object("contig_page_data").address_of_())]  # CONFIG_NUMA=n
+
+
+def _zone(node: int, index: int, zone: drgn.Object) -> tuple[object, ...] | None:
+    present = int(zone.present_pages)
+    if not present:
+        return None
+    return (
+        node,
+        zone.name.string_().decode("ascii", "backslashreplace"),
+        index,
+        int(zone.address_of_()),
+        int(zone.zone_start_pfn),
+        int(zone.spanned_pages),
+        present,
+        int(zone.managed_pages.counter),
+    )

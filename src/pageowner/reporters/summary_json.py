@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""``summary --json``: one object, schema ``pageowner.summary/1``. Members are only ever added."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import BinaryIO
+
+from pageowner.analyses.kinds import pages_by_kind, top_owners, totals
+from pageowner.snapshot.tables import Snapshot
+
+SCHEMA = "pageowner.summary/1"
+
+
+def write_summary_json(snapshot: Snapshot, rows: int, out: BinaryIO) -> None:
+    """Write the object to *out*, sizes in pages and bytes as integers."""
+    coverage = asdict(snapshot.coverage)
+    document = {
+        "schema": SCHEMA,
+        "kinds": pages_by_kind(snapshot.owners).to_dicts(),
+        "totals": totals(snapshot.owners, snapshot.zones),
+        "counters": snapshot.counters.to_dicts(),
+        "top": top_owners(snapshot.owners, rows).to_dicts(),
+        "coverage": coverage,
+        "layers": snapshot.layers.select("word", "ok", "why").to_dicts(),
+    }
+    out.write(json.dumps(document, ensure_ascii=True, indent=1).encode() + b"\n")

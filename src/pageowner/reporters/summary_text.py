@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""``summary`` for people: the balance sheet by kind, then the biggest owners."""
+
+from __future__ import annotations
+
+import io
+from typing import BinaryIO
+
+import polars as pl
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pageowner.analyses.kinds import pages_by_kind, top_owners, totals
+from pageowner.escape import escape
+from pageowner.reporters.options import SummaryOptions
+from pageowner.reporters.sizes import human_size
+from pageowner.snapshot.tables import Snapshot
+
+WIDTH = 100
+
+
+def write_summary_text(snapshot: Snapshot, options: SummaryOptions, out: BinaryIO) -> None:
+    """Write the summary to *out*, at most :data:`WIDTH` columns wide, with colour if *options* say so."""
+    text = io.StringIO()
+    console = Console(file=text, width=WIDTH, force_terminal=options.color, no_color=not options.color)
+    sums = totals(snapshot.owners, snapshot.zones)
+    console.print(_kinds_table(pages_by_kind(snapshot.owners), sums["struct_pages"]))
+    console.print(_totals_line(sums), highlight=False)
+    console.print()
+    console.print(_top_table(top_owners(snapshot.owners, options.rows)))
+    out.write(text.getvalue().encode("utf-8", "backslashreplace"))
+
+
+def _kinds_table(kinds: pl.DataFrame, struct_pages: int) -> Table:
+    table = _table("kind", "pages", "size", "%")
+    for word, pages, size in kinds.select("word", "pages", "bytes").iter_rows():
+        table.add_row(word, str(pages), human_size(size), f"{100 * pages / max(struct_pages, 1):.2f}")
+    return table
+
+
+def _totals_line(sums: dict[str, int]) -> str:
+    return (
+        f"{sums['struct_pages']} struct pages = {sums['holes']} holes + {sums['present']} present; "
+        f"present = {sums['reserved']} reserved + {sums['managed']} managed"
+    )
+
+
+def _top_table(top: pl.DataFrame) -> Table:
+    table = _table("owner", "pages", "size", "kind")
+    table.columns[3].justify = "left"
+    for word, owner, pages in top.iter_rows():
+        table.add_row(Text(escape(owner)), str(pages), human_size(pages * 4096), word)
+    return table
+
+
+def _table(first: str, *numbers: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column(first, overflow="fold")
+    for title in numbers:
+        table.add_column(title, justify="right", no_wrap=True)
+    return table

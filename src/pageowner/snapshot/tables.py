@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What a scan leaves behind: tables. Analyses and reporters work on these and never touch a kernel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from pageowner.kernel.page_owner import NoRecords
+from pageowner.kernel.target import Kernel
+from pageowner.kernel.zone import read_zones
+from pageowner.layers.base import Layer
+from pageowner.snapshot.owner_pages import OwnerPages
+from pageowner.snapshot.scan import Coverage, Scan, open_scan
+
+LAYER_SCHEMA = {"word": pl.String, "ok": pl.Boolean, "why": pl.String, "stale": pl.Int64, "users": pl.Int64}
+COUNTER_SCHEMA = {
+    "name": pl.String,
+    "kernel": pl.Int64,
+    "ours": pl.Int64,
+    "formula": pl.String,
+    "unexplained": pl.Int64,
+}
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The tables of one scan.
+
+    ``owners``: ``word``, ``owner``, ``key``, ``pages``, one row per owner that has pages. ``zones``: see
+    :func:`pageowner.kernel.zone.read_zones`. ``layers``: one row per layer: does it work, and if not, why.
+    ``counters``: the kernel's own counters beside ours, in pages. ``remarks``: lines for standard error.
+    """
+
+    owners: pl.DataFrame
+    zones: pl.DataFrame
+    layers: pl.DataFrame
+    counters: pl.DataFrame
+    coverage: Coverage
+    partial: bool = False
+    remarks: list[str] = field(default_factory=list)
+
+
+def take_snapshot(kernel: Kernel, extra: tuple[type[Layer], ...] = ()) -> Snapshot:
+    """Scan all of memory once and keep the tables."""
+    scan = open_scan(kernel, extra)
+    owner_pages = OwnerPages(scan)
+    for section in scan.run():
+        owner_pages.add(section)
+    return Snapshot(
+        owners=owner_pages.frame(),
+        zones=read_zones(kernel),
+        layers=layer_table(scan),
+        counters=pl.DataFrame(schema=COUNTER_SCHEMA),
+        coverage=scan.coverage,
+        partial=scan.partial,
+        remarks=remarks(scan),
+    )
+
+
+def layer_table(scan: Scan) -> pl.DataFrame:
+    """One row per layer: ``word``, ``ok``, ``why`` not, and the pages that its claims lost."""
+    rows = [(r.word, r.active, r.failed or r.missing, r.stale, r.users) for r in scan.runs]
+    return pl.DataFrame(rows, schema=LAYER_SCHEMA, orient="row")
+
+
+def remarks(scan: Scan) -> list[str]:
+    """What the reader must know of this result, a line each: no records, failed layers, what is missing."""
+    lines = list(scan.kernel.notes)
+    if isinstance(scan.page_owner, NoRecords):
+        lines.append(scan.page_owner.reason)
+    lines += [f"layer {run.word} {run.failed}" for run in scan.runs if run.failed]
+    return lines + _coverage_lines(scan.coverage)
+
+
+def _coverage_lines(coverage: Coverage) -> list[str]:
+    counts = (
+        (coverage.unreadable, "struct pages are not in the source"),
+        (coverage.torn, "struct pages contradict each other"),
+        (coverage.stale, "pages that an owner lists are free or another's"),
+    )
+    return [f"{count} {text}" for count, text in counts if count]
