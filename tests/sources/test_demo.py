@@ -7,10 +7,10 @@ import lzma
 from pathlib import Path
 
 import pytest
-from tests.elfwriter import core
 
 from pageowner.errors import SourceError
 from pageowner.sources import demo
+from tests.elfwriter import core
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from pathlib import Path
 import drgn
 import pytest
 import zstandard
-from tests.elfwriter import RELEASE, UTS, VMCOREINFO, core, memory, note
 
 from pageowner.errors import SourceError
 from pageowner.sources.elfcore import CoreSource, open_core
+from tests.elfwriter import RELEASE, UTS, VMCOREINFO, core, memory, note
 
 QEMU_NOTE = note(b"QEMU", bytes(440))
 

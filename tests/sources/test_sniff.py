@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from tests.elfwriter import core
 
 from pageowner.errors import SourceError
 from pageowner.sources.compressed import Compression
 from pageowner.sources.elfcore import open_core
 from pageowner.sources.sniff import Sniffed, SourceKind, refusal, sniff
+from tests.elfwriter import core
 
 OWNER_TEXT = b"Page allocated via order 0, mask 0xcc0(GFP_KERNEL), pid 1, tgid 1 (init), ts 1 ns\nPFN 1\n"
 TAR = b"core".ljust(257, b"\0") + b"ustar\x0000".ljust(255, b"\0")
