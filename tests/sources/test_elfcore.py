@@ -64,7 +64,7 @@ def test_a_cut_core_is_partial(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("pack", [gzip.compress, lzma.compress, zstandard.compress])
 def test_a_cut_compressed_core_is_partial(tmp_path: Path, pack) -> None:  # type: ignore[no-untyped-def]
-    noise = random.Random(1).randbytes(4 << 20)
+    noise = random.Random(1).randbytes(1 << 20)
     source = opened(tmp_path, pack(core(loads=[(0x1000, memory()), (0x1000000, noise)]))[:-100_000])
     assert source.truncated and "bytes of memory are missing" in source.note[-1]
     assert release(source) == RELEASE
