@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The kernel's own page_owner text, made from columns (``print_page_owner()`` in mm/page_owner.c).
+
+Whole columns are joined from prebuilt pieces: nothing here runs per record in Python.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from pageowner.ownertext.hextext import hex_text
+from pageowner.rawtext import joined_bytes
+from pageowner.ownertext.tables import TextTables
+
+_HEADER_PARTS = (
+    ("pid", ", pid {}", ("pid",)),
+    ("tgid", ", tgid {} ({})", ("tgid", "comm")),
+    ("ts", ", ts {} ns", ("ts_nsec",)),
+    ("free_ts", ", free_ts {} ns", ("free_ts_nsec",)),
+)
+
+
+def kernel_text(frame: pl.DataFrame, names: TextTables) -> pl.DataFrame:
+    """The lines of each record of *frame*, in its order.
+
+    :param frame: ``pfn`` Int64, ``order``, ``gfp_mask`` UInt32, ``handle`` UInt32, ``last_migrate_reason``,
+        ``flags`` UInt64, ``block_type`` (migrate type of the pageblock), ``memcg_data`` UInt64 (0 for tails), and
+        those of ``pid``, ``tgid``, ``comm`` (String, carried: :mod:`pageowner.rawtext`), ``ts_nsec``, ``free_ts_nsec`` that
+        the kernel records.
+    :returns: String columns ``header`` and ``pfnline`` (one line each, without newline), ``frames`` and ``tail``
+        (any number of lines, each with its newline; tail: migrated and memcg). A record is header NL pfnline NL
+        frames tail NL. Carried bytes are still carried: write with :func:`pageowner.rawtext.joined_bytes`.
+    """
+    return pl.DataFrame(
+        {
+            "header": header_text(frame, names),
+            "pfnline": pfn_text(frame, names),
+            "frames": frames_text(frame["handle"], names),
+            "tail": tail_text(frame, names),
+        }
+    )
+
+
+def freed_text(frame: pl.DataFrame, names: TextTables) -> pl.DataFrame:
+    """The last-free half of each record, in the same four columns as :func:`kernel_text`.
+
+    The kernel prints this half only when it dumps a bad page. Header: ``Page last freed via order 0, pid 98,
+    tgid 98, free_ts 28441476044 ns, free since``, or ``allocated again`` at the end; the parts that the kernel
+    does not record are left out (free_ts until 5.12, pid and tgid until 6.7). Frames are those of the free.
+
+    :param frame: as for :func:`kernel_text`, with ``free_handle`` UInt32 and ``allocated`` Boolean, and those of
+        ``free_pid``, ``free_tgid``, ``free_ts_nsec`` that the kernel records.
+    """
+    parts: list[pl.Expr] = [pl.lit("Page last freed via order "), pl.col("order").cast(pl.String)]
+    for text, column in ((", pid {}", "free_pid"), (", tgid {}", "free_tgid"), (", free_ts {} ns", "free_ts_nsec")):
+        if column in frame.columns:
+            parts.append(pl.format(text, pl.col(column)))
+    parts.append(pl.when("allocated").then(pl.lit(", allocated again")).otherwise(pl.lit(", free since")))
+    header = frame.select(pl.concat_str(parts).alias("header")).to_series()
+    return pl.DataFrame(
+        {
+            "header": header,
+            "pfnline": pfn_text(frame, names),
+            "frames": frames_text(frame["free_handle"], names),
+            "tail": pl.repeat("", frame.height, dtype=pl.String, eager=True),
+        }
+    )
+
+
+def record_bytes(text: pl.DataFrame) -> bytes:
+    """The records of :func:`kernel_text` as the kernel prints them, an empty line after each."""
+    record = pl.concat_str([pl.col("header"), pl.lit("\n"), pl.col("pfnline"), pl.lit("\n"), "frames", "tail", pl.lit("\n")])
+    return joined_bytes(text.select(record.alias("record")).to_series())
+
+
+def header_text(frame: pl.DataFrame, names: TextTables) -> pl.Series:
+    """``Page allocated via order …`` of each record, with what this kernel's header has."""
+    parts: list[pl.Expr] = [pl.lit("Page allocated via order "), pl.col("order").cast(pl.String)]
+    masks = frame["gfp_mask"].cast(pl.UInt32).unique()
+    gfp = pl.DataFrame({"gfp_mask": masks, "gfp": [f", mask {names.gfp.text(mask)}" for mask in masks.to_list()]})
+    parts.append(pl.col("gfp"))
+    for name, text, columns in _HEADER_PARTS:
+        if name in names.shape.header and all(column in frame.columns for column in columns):
+            parts.append(pl.format(text, *columns))
+    joined = frame.with_columns(pl.col("gfp_mask").cast(pl.UInt32)).join(gfp, on="gfp_mask", how="left", maintain_order="left")
+    return joined.select(pl.concat_str(parts).alias("header")).to_series()
+
+
+def pfn_text(frame: pl.DataFrame, names: TextTables) -> pl.Series:
+    """``PFN … type … Block … type … Flags …`` of each record."""
+    types = names.types
+    page_type = _named(types.of_gfp(frame["gfp_mask"].cast(pl.UInt32).to_numpy()), types.name)
+    block_type = _named(frame["block_type"].cast(pl.UInt8).to_numpy(), types.name)
+    pfn = "PFN 0x" + hex_text(frame["pfn"]) if names.shape.hex_pfn else "PFN " + frame["pfn"].cast(pl.String)
+    columns = {
+        "pfn": pfn,
+        "type": page_type,
+        "block": frame["pfn"].cast(pl.Int64) // (1 << names.block_order),
+        "block_type": block_type,
+        "flags": flags_text(frame["flags"], names),
+    }
+    line = pl.format("{} type {} Block {} type {} Flags {}", *columns)
+    return pl.DataFrame(columns).select(line.alias("pfnline")).to_series()
+
+
+def flags_text(words: pl.Series, names: TextTables) -> pl.Series:
+    """``%pGp`` of each flags word, with the raw value before it: ``0x…(uptodate|lru|node=0|zone=1)``."""
+    flags = names.flags
+    values = words.cast(pl.UInt64).to_numpy()
+    low = values & np.uint64(flags.mask)
+    unique, inverse = np.unique(low, return_inverse=True)
+    named = pl.Series(flags.names.texts(unique.tolist()), dtype=pl.String).gather(inverse)
+    columns: dict[str, pl.Series] = {"raw": hex_text(values), "named": named}
+    parts = []
+    for field in flags.printed:
+        of = field.of(values)
+        text = hex_text(of) if field.base == 16 else pl.Series(of).cast(pl.String)
+        columns[field.name] = f"{field.name}=0x" + text if field.base == 16 else f"{field.name}=" + text
+        parts.append(pl.col(field.name))
+    fields = pl.concat_str(parts, separator="|") if parts else pl.lit("")
+    between = pl.when((pl.col("named") == "") | (len(parts) == 0)).then(pl.lit("")).otherwise(pl.lit("|"))
+    whole = pl.concat_str([pl.lit("0x"), "raw", pl.lit("("), "named", between, fields, pl.lit(")")])
+    return pl.DataFrame(columns).select(whole.alias("flags")).to_series()
+
+
+def frames_text(handles: pl.Series, names: TextTables) -> pl.Series:
+    """The stack lines of each handle; none for 0."""
+    wanted = pl.DataFrame({"handle": handles.cast(pl.UInt32)})
+    return wanted.join(names.stacks, on="handle", how="left", maintain_order="left")["frames"].fill_null("")
+
+
+def tail_text(frame: pl.DataFrame, names: TextTables) -> pl.Series:
+    """The lines after the stack: migrated and charged, each with its newline."""
+    types = names.types
+    reasons = frame["last_migrate_reason"].cast(pl.Int64).unique().to_list()
+    migrated = pl.DataFrame(
+        {
+            "last_migrate_reason": pl.Series(reasons, dtype=pl.Int64),
+            "migrated": [
+                "" if r == types.never else f"Page has been migrated, last migrate reason: {types.reason(r)}\n"
+                for r in reasons
+            ],
+        }
+    )
+    rows = frame.select(pl.col("last_migrate_reason").cast(pl.Int64))
+    rows = rows.join(migrated, on="last_migrate_reason", how="left", maintain_order="left")
+    if not names.shape.memcg or "memcg_data" not in frame.columns:
+        return rows["migrated"].alias("tail")
+    rows = rows.with_columns(frame["memcg_data"].cast(pl.UInt64))
+    rows = rows.join(names.memcgs, on="memcg_data", how="left", maintain_order="left")
+    line = pl.col("memcg").fill_null("")
+    memcg = pl.when(line == "").then(pl.lit("")).otherwise(line + "\n")
+    return rows.select((pl.col("migrated") + memcg).alias("tail")).to_series()
+
+
+def _named(numbers: np.ndarray[tuple[int], np.dtype[np.uint8]], name: object) -> pl.Series:
+    """The name of each number, by a table of all 256."""
+    assert callable(name)
+    return pl.Series([name(i) for i in range(256)], dtype=pl.String).gather(numbers.astype(np.uint32))

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Bytes that are no UTF-8, carried through polars strings, which must be UTF-8.
+
+Names that users choose (comm, cgroups, files) are bytes. In our tables a byte that is not part of valid
+UTF-8 stands as one character of Unicode's last private-use area, U+10FF80 … U+10FFFF; those characters
+themselves, should a name really contain one, are carried byte by byte, too. So :func:`to_bytes` gives back
+exactly what :func:`carry` was given.
+"""
+
+from __future__ import annotations
+
+import re
+
+import polars as pl
+
+_BASE = 0x10FF00
+_LEAD = b"\xf4\x8f"  # how the UTF-8 of every carrier begins
+_CARRIED = re.compile(rb"\xf4\x8f[\xbe\xbf][\x80-\xbf]")
+
+
+def carry(raw: bytes | str) -> str:
+    """*raw* as a string that polars takes.
+
+    :param raw: bytes, or a string with surrogate escapes (PEP 383).
+    """
+    data = raw.encode("utf-8", "surrogateescape") if isinstance(raw, str) else raw
+    if data.isascii():
+        return data.decode("ascii")
+    text = data.decode("utf-8", "surrogateescape")
+    return "".join(_carried(c) for c in text)
+
+
+def _carried(c: str) -> str:
+    if "\udc80" <= c <= "\udcff":
+        return chr(_BASE + ord(c) - 0xDC00)
+    if _BASE + 0x80 <= ord(c):
+        return "".join(chr(_BASE + byte) for byte in c.encode())
+    return c
+
+
+def to_bytes(text: str) -> bytes:
+    """The bytes that *text*, made of carried pieces, stands for."""
+    data = text.encode()
+    if _LEAD not in data:
+        return data
+    return _CARRIED.sub(lambda m: bytes([ord(m.group().decode()) - _BASE]), data)
+
+
+def joined_bytes(texts: pl.Series, separator: str = "") -> bytes:
+    """All of *texts*, one after the other: what goes to a file. No Python object per row."""
+    if not len(texts):
+        return b""
+    whole = texts.str.join(separator).item()
+    return to_bytes(whole)
+
+
+def escape_carried(text: str, also: str = "") -> str:
+    """*text* (carried) as ``\\ooo``-escaped text, for terminals and for the lines that are not the kernel's."""
+    from pageowner.escape import escape
+
+    return escape(to_bytes(text), also)
