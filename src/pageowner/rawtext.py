@@ -13,6 +13,8 @@ import re
 
 import polars as pl
 
+from pageowner.escape import escape
+
 _BASE = 0x10FF00
 _LEAD = b"\xf4\x8f"  # how the UTF-8 of every carrier begins
 _CARRIED = re.compile(rb"\xf4\x8f[\xbe\xbf][\x80-\xbf]")
@@ -33,7 +35,7 @@ def carry(raw: bytes | str) -> str:
 def _carried(c: str) -> str:
     if "\udc80" <= c <= "\udcff":
         return chr(_BASE + ord(c) - 0xDC00)
-    if _BASE + 0x80 <= ord(c):
+    if ord(c) >= _BASE + 0x80:
         return "".join(chr(_BASE + byte) for byte in c.encode())
     return c
 
@@ -55,7 +57,5 @@ def joined_bytes(texts: pl.Series, separator: str = "") -> bytes:
 
 
 def escape_carried(text: str, also: str = "") -> str:
-    """*text* (carried) as ``\\ooo``-escaped text, for terminals and for the lines that are not the kernel's."""
-    from pageowner.escape import escape
-
+    """*text* (carried) escaped as :func:`pageowner.escape.escape` does: for terminals and our own lines."""
     return escape(to_bytes(text), also)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Names of bits as the target prints them: its own ``struct trace_print_flags`` tables and rules (lib/vsprintf.c)."""
+"""Names of bits as the target prints them, by its own ``trace_print_flags`` tables (lib/vsprintf.c)."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def read_flag_names(kernel: Kernel, table: str) -> FlagNames:
 
 
 def read_names(kernel: Kernel, table: str, count: int | None) -> tuple[str, ...]:
-    """An array of C strings, such as ``migratetype_names``; *count* entries, less when the source lacks some."""
+    """An array of *count* C strings, such as ``migratetype_names``; empty when the source lacks it."""
     if count is None or not 0 < count <= _MOST_NAMES:
         return ()
     try:

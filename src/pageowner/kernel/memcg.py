@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import drgn
 import numpy as np
 import numpy.typing as npt
 
@@ -64,9 +64,8 @@ class Memcgs:
         self.kernel = kernel
         self._subsystem = kernel.symbols.lookup("memory_cgrp_subsys")
         css = kernel.offset("struct mem_cgroup", "css")
-        self._css = _shifted(
-            kernel.dtype("struct cgroup_subsys_state", {"ss": "ss", "cgroup": "cgroup", "flags": "flags"}), css
-        )
+        columns: dict[str, tuple[str, ...] | str] = {"ss": "ss", "cgroup": "cgroup", "flags": "flags"}
+        self._css = _shifted(kernel.dtype("struct cgroup_subsys_state", columns), css)
         self._objcg = _pointer(kernel.offset("struct obj_cgroup", "memcg")) if _has_objcg(kernel) else None
         self._kn_at = kernel.offset("struct cgroup", "kn")
         # parent became __parent when it came under RCU (633488947ef6, 6.15).
@@ -80,8 +79,8 @@ class Memcgs:
     def charges(self, words: npt.NDArray[Any]) -> Charges:
         """Whom each of *words* (any order, duplicates allowed) charges.
 
-        Kernel memory is charged to an obj_cgroup. Other pages point to the mem_cgroup itself up to 7.0 and to an
-        obj_cgroup since; a mem_cgroup is known by its ``css.ss``, so that nothing need be assumed.
+        Kernel memory is charged to an obj_cgroup. Other pages point to the mem_cgroup itself up to 7.0 and
+        to an obj_cgroup since; a mem_cgroup is known by its ``css.ss``, so that nothing need be assumed.
         """
         unique = np.unique(np.asarray(words, np.uint64))
         unique = unique[unique != 0]
@@ -166,14 +165,17 @@ def _has_objcg(kernel: Kernel) -> bool:
 
 def _pointer(offset: int) -> np.dtype[Any]:
     spec: dict[str, Any] = {
-        "names": ["pointer"], "formats": ["<u8"], "offsets": [offset], "itemsize": offset + 8
+        "names": ["pointer"],
+        "formats": ["<u8"],
+        "offsets": [offset],
+        "itemsize": offset + 8,
     }
     return np.dtype(spec)  # type: ignore[call-overload,no-any-return]
 
 
 def _shifted(dtype: np.dtype[Any], by: int) -> np.dtype[Any]:
     """*dtype* as it lies *by* bytes into a larger structure."""
-    fields = dtype.fields or {}
+    fields: Mapping[str, Any] = dtype.fields or {}
     spec: dict[str, Any] = {
         "names": list(fields),
         "formats": [field[0] for field in fields.values()],

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Migrate types (mobility groups) and migrate reasons, with the target's names (mm/page_alloc.c, mm/debug.c)."""
+"""Migrate types (mobility groups) and migrate reasons, with the target's names for them."""
 
 from __future__ import annotations
 

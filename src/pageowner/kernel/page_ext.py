@@ -12,7 +12,7 @@ import numpy.typing as npt
 from pageowner.kernel.sections import Section
 from pageowner.kernel.target import PAGE_SHIFT, Kernel
 
-# The low bit of mem_section.page_ext: the memory is going offline (b1d5488a2526, 6.1). Before, only NULL says so.
+# The low bit of mem_section.page_ext: the memory is going offline (b1d5488a2526, 6.1). Before, NULL says so.
 PAGE_EXT_INVALID = 1
 # enum page_ext_flags; these two never moved.
 OWNER, OWNER_ALLOCATED = 1 << 0, 1 << 1
@@ -65,7 +65,8 @@ def read_page_ext(kernel: Kernel) -> PageExt | None:
 def flatmem_word(kernel: Kernel, node_page_ext: int, node_start_pfn: int, entry_size: int) -> int:
     """The word that makes a FLATMEM node's one table look like that of a section.
 
-    There ``pglist_data.node_page_ext`` is not biased and starts at the MAX_ORDER block of the node's first page.
+    There ``pglist_data.node_page_ext`` is not biased: it is the entry of the first page of the MAX_ORDER
+    block in which the node begins.
     """
     block = 1 << (kernel.vmcoreinfo.lengths.get("zone.free_area", 11) - 1)
     return (node_page_ext - entry_size * (node_start_pfn // block * block)) % (1 << 64)

@@ -36,7 +36,7 @@ class PageFlags:
     """The flags word of one kernel.
 
     ``bits``: number of flag bits at the bottom; ``names``: in printing order (aliases are not in it);
-    ``fields``: from the top, in printing order. Until 5.12 only names are printed (23efd0804c0a).
+    ``fields``: from the top, in printing order. 5.10 prints names only.
     """
 
     bits: int
@@ -69,7 +69,7 @@ class PageFlags:
 
 
 def flag_mask(kernel: Kernel, name: str) -> int:
-    """Bit mask of page flag *name* (``PG_reserved``) by the target's ``enum pageflags``; 0 when it is no flag there.
+    """Bit mask of page flag *name* (``PG_reserved``) by the target's enum; 0 when it is no flag there.
 
     What became a page type (``PG_slab`` in 6.10) is none: its number is that of a type or gone.
     """
@@ -90,7 +90,7 @@ def _names(kernel: Kernel) -> FlagNames:
 
 
 def _printed_fields(kernel: Kernel) -> tuple[Field, ...]:
-    """The fields by the table that the kernel itself prints from, ``pff`` in lib/vsprintf.c (5.12+)."""
+    """The fields by the table that the kernel itself prints from, ``pff`` in lib/vsprintf.c (not in 5.10)."""
     columns = {"width": "width", "shift": "shift", "spec": "spec", "name": "name"}
     try:
         dtype = kernel.dtype("struct page_flags_fields", dict(columns))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,20 +136,22 @@ def read_page_owner(kernel: Kernel) -> PageOwner | NoRecords:
     """The page_owner of *kernel*, or why it has none."""
     try:
         if not word_is_on(kernel, "page_owner_inited"):
-            return NoRecords("page_owner is off in this kernel (boot it with page_owner=on): no allocation is recorded")
+            return NoRecords(
+                "page_owner is off: boot the kernel with page_owner=on to have allocations recorded"
+            )
         page_ext = read_page_ext(kernel)
         offset = int(kernel.object("page_owner_ops").offset)
         return _page_owner(kernel, page_ext, offset)
     except LookupError:
-        return NoRecords("this kernel is built without CONFIG_PAGE_OWNER: no allocation is recorded")
+        return NoRecords("the kernel is built without CONFIG_PAGE_OWNER: no allocation is recorded")
     except drgn.FaultError:
-        return NoRecords("the source lacks the variables of page_owner: no allocation record can be read")
+        return NoRecords("the source lacks the variables of page_owner: no record can be read")
 
 
 def _page_owner(kernel: Kernel, page_ext: PageExt | None, offset: int) -> PageOwner | NoRecords:
     dtype = None if page_ext is None else _entry_dtype(kernel, page_ext.entry_size, offset)
     if page_ext is None or dtype is None:
-        return NoRecords("page_ext_size and page_owner_ops contradict each other: no allocation record can be read")
+        return NoRecords("page_ext_size and page_owner_ops contradict each other: no record can be read")
     free_areas = kernel.vmcoreinfo.lengths.get("zone.free_area", 11)
     return PageOwner(
         page_ext,
@@ -166,7 +169,7 @@ def _entry_dtype(kernel: Kernel, entry_size: int, offset: int) -> np.dtype[Any] 
     # With its own flags the offset is 8. Since 6.3 a kernel could keep none; page_owner always asks for them.
     if not 8 <= offset <= entry_size - record.itemsize:
         return None
-    fields = record.fields or {}
+    fields: Mapping[str, Any] = record.fields or {}
     spec: dict[str, Any] = {
         "names": ["ext_flags", *fields],
         "formats": ["<u8", *(field[0] for field in fields.values())],

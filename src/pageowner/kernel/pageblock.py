@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import drgn
 import numpy as np
@@ -100,7 +101,7 @@ def _order_by_size(sections: Sequence[Section], bits: int, flags_at: int, larges
 
     This needs no word on hugetlb, THP (which counts since 6.10) or CONFIG_PAGE_BLOCK_MAX_ORDER (6.17).
     """
-    for one, two in zip(sections, sections[1:], strict=False):
+    for one, two in pairwise(sections):
         if two.nr != one.nr + 1 or not one.early or not two.early:
             continue
         blocks = (two.usage - one.usage - flags_at) * 8 // bits

@@ -75,7 +75,7 @@ class _Layout:
 
     @property
     def known_bits(self) -> int:
-        """All but the bits that users may set (``extra``), and ``valid``, which is always set with the rest."""
+        """The bits that say where: not ``extra``, which users may set, nor ``valid``, which is always set."""
         return (1 << (self.index_bits + self.offset_bits)) - 1
 
 
@@ -109,7 +109,7 @@ class StackDepot:
         return self._decode(unique, at)
 
     def _find(self, handles: U32, bias: int) -> I64:
-        """Byte offset in the pools read so far of each handle's record; -1 where its own handle is not in it."""
+        """Byte offset in ``_pools`` of each handle's record; -1 where that record is not the handle's."""
         layout = self._layout
         wide = handles.astype(np.int64)
         pool = (wide & ((1 << layout.index_bits) - 1)) - bias
@@ -145,7 +145,7 @@ class StackDepot:
         if self._layout.count_at is None:
             return np.full(len(at), -1, np.int64)
         count = self._words(at, self._layout.count_at, "<u4").astype(np.int64)
-        # A record that page_owner never counted stays saturated (d8b7f0d9a3b1's __stack_depot_save without GET).
+        # A record that page_owner never counted stays as stack_depot_save() left it, saturated.
         return np.where(ok & (count != REFCOUNT_SATURATED), count - 1, -1)
 
     def _load(self, pools: I64) -> None:
@@ -157,9 +157,10 @@ class StackDepot:
         addresses = np.frombuffer(bytes(table), "<u8")[new]
         blocks = [self._pools]
         for pool, address in zip(new, addresses.tolist(), strict=True):
-            data, ok = self.kernel.read_pieces(address, POOL_SIZE) if address >> 63 else (b"", np.zeros(1, np.bool_))
-            self._slot[pool] = len(self._pools) + len(blocks) - 1 if ok.any() else -1
+            self._slot[pool] = -1
+            data, ok = self.kernel.read_pieces(address, POOL_SIZE)
             if ok.any():
+                self._slot[pool] = len(self._pools) + len(blocks) - 1
                 blocks.append(np.frombuffer(bytes(data), np.uint8).reshape(1, POOL_SIZE))
         self._pools = np.concatenate(blocks)
 
@@ -188,16 +189,14 @@ def _layout(kernel: Kernel) -> _Layout:
         if field.type.kind == drgn.TypeKind.STRUCT
         for member in field.type.members
     }
-    for name, biases in _INDEX_NAMES:
-        if name in widths:
-            break
-    else:
+    index = next(((name, biases) for name, biases in _INDEX_NAMES if name in widths), None)
+    if index is None:
         raise LookupError("union handle_parts has no known index")
     has_count = kernel.has_member("struct stack_record", "count")  # 6.8+
     return _Layout(
-        index_bits=widths[name],
+        index_bits=widths[index[0]],
         offset_bits=widths["offset"],
-        biases=biases,
+        biases=index[1],
         size_at=kernel.offset("struct stack_record", "size"),
         handle_at=kernel.offset("struct stack_record", "handle"),
         frames_at=kernel.offset("struct stack_record", "entries"),

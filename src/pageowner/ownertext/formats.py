@@ -18,7 +18,12 @@ _PFN = (b"PFN 0x%lx type %s Block ", b"PFN %lu type %s Block ")
 _MEMCG = b"Charged %sto %smemcg %s\n\0"
 _MOST_RODATA = 256 << 20
 # Optional parts of the header, in order.
-_PARTS = ((b", pid %d", "pid"), (b", tgid %d (%s)", "tgid"), (b", ts %llu ns", "ts"), (b", free_ts %llu ns", "free_ts"))
+_PARTS = (
+    (b", pid %d", "pid"),
+    (b", tgid %d (%s)", "tgid"),
+    (b", ts %llu ns", "ts"),
+    (b", free_ts %llu ns", "free_ts"),
+)
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,8 @@ def _hex_pfn(rodata: bytes | bytearray) -> bool | None:
 def _by_members(has: Callable[[str, str], bool]) -> TextShape:
     """What the structures tell; wrong for 6.7, which had dropped free_ts but did not know free_pid yet."""
     record = "struct page_owner"
-    header = {name for name, member in (("pid", "pid"), ("tgid", "comm"), ("ts", "ts_nsec")) if has(record, member)}
+    members = (("pid", "pid"), ("tgid", "comm"), ("ts", "ts_nsec"))
+    header = {name for name, member in members if has(record, member)}
     if has(record, "free_ts_nsec") and not has(record, "free_pid"):
         header.add("free_ts")
     # need_shared_flags came in 6.3, the hexadecimal PFN between 6.1 and 6.5.

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 
-def hex_text(values: npt.NDArray[np.unsignedinteger] | npt.NDArray[np.signedinteger] | pl.Series) -> pl.Series:
+def hex_text(values: npt.NDArray[np.integer[Any]] | pl.Series) -> pl.Series:
     """Each value as lower-case hexadecimal, as ``%x`` prints it: no ``0x``, no leading zeros, ``0`` for zero.
 
     :param values: integers, shape (n,); negative ones are taken as 64-bit two's complement.

@@ -81,7 +81,8 @@ class Texts:
 
     def _new_memcgs(self, words: pl.Series) -> pl.DataFrame:
         unique = words.drop_nulls().unique()
-        new = unique.filter((unique != 0) & ~unique.is_in(self._tables.memcgs["memcg_data"].implode())).to_numpy()
+        known = unique.is_in(self._tables.memcgs["memcg_data"].implode())
+        new = unique.filter((unique != 0) & ~known).to_numpy()
         if self._memcgs is None or not len(new):
             return pl.DataFrame(schema=MEMCG_SCHEMA)
         charges = self._memcgs.charges(new)
@@ -90,9 +91,7 @@ class Texts:
         return pl.DataFrame({"memcg_data": charges.word, "memcg": lines}, schema=MEMCG_SCHEMA)
 
 
-def stack_texts(
-    stacks: Stacks, symbolize: Callable[[npt.NDArray[np.uint64]], list[str]]
-) -> pl.DataFrame:
+def stack_texts(stacks: Stacks, symbolize: Callable[[npt.NDArray[np.uint64]], list[str]]) -> pl.DataFrame:
     """The stack lines of each handle, as ``stack_depot_snprint()`` prints them.
 
     A handle that the depot does not know gets one line that says so, where the kernel would print none.

@@ -6,12 +6,15 @@ Whole columns are joined from prebuilt pieces: nothing here runs per record in P
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from pageowner.ownertext.hextext import hex_text
-from pageowner.rawtext import joined_bytes
 from pageowner.ownertext.tables import TextTables
+from pageowner.rawtext import joined_bytes
 
 _HEADER_PARTS = (
     ("pid", ", pid {}", ("pid",)),
@@ -19,18 +22,19 @@ _HEADER_PARTS = (
     ("ts", ", ts {} ns", ("ts_nsec",)),
     ("free_ts", ", free_ts {} ns", ("free_ts_nsec",)),
 )
+_FREED_PARTS = ((", pid {}", "free_pid"), (", tgid {}", "free_tgid"), (", free_ts {} ns", "free_ts_nsec"))
 
 
 def kernel_text(frame: pl.DataFrame, names: TextTables) -> pl.DataFrame:
     """The lines of each record of *frame*, in its order.
 
-    :param frame: ``pfn`` Int64, ``order``, ``gfp_mask`` UInt32, ``handle`` UInt32, ``last_migrate_reason``,
-        ``flags`` UInt64, ``block_type`` (migrate type of the pageblock), ``memcg_data`` UInt64 (0 for tails), and
-        those of ``pid``, ``tgid``, ``comm`` (String, carried: :mod:`pageowner.rawtext`), ``ts_nsec``, ``free_ts_nsec`` that
-        the kernel records.
-    :returns: String columns ``header`` and ``pfnline`` (one line each, without newline), ``frames`` and ``tail``
-        (any number of lines, each with its newline; tail: migrated and memcg). A record is header NL pfnline NL
-        frames tail NL. Carried bytes are still carried: write with :func:`pageowner.rawtext.joined_bytes`.
+    :param frame: as :func:`pageowner.kernel.record_table.record_table` makes it: ``pfn``, ``order``,
+        ``gfp_mask``, ``handle``, ``last_migrate_reason``, ``flags``, ``block_type``, ``memcg_data``, and those
+        of ``pid``, ``tgid``, ``comm``, ``ts_nsec``, ``free_ts_nsec`` that the kernel records.
+    :returns: String columns ``header`` and ``pfnline`` (one line each, without newline), ``frames`` and
+        ``tail`` (any number of lines, each with its newline; tail: migrated and memcg). A record is header NL
+        pfnline NL frames tail NL. Bytes that are not UTF-8 are carried (:mod:`pageowner.rawtext`): write with
+        :func:`pageowner.rawtext.joined_bytes`.
     """
     return pl.DataFrame(
         {
@@ -45,15 +49,15 @@ def kernel_text(frame: pl.DataFrame, names: TextTables) -> pl.DataFrame:
 def freed_text(frame: pl.DataFrame, names: TextTables) -> pl.DataFrame:
     """The last-free half of each record, in the same four columns as :func:`kernel_text`.
 
-    The kernel prints this half only when it dumps a bad page. Header: ``Page last freed via order 0, pid 98,
-    tgid 98, free_ts 28441476044 ns, free since``, or ``allocated again`` at the end; the parts that the kernel
-    does not record are left out (free_ts until 5.12, pid and tgid until 6.7). Frames are those of the free.
+    The kernel prints this half only when it dumps a bad page. Header: ``Page last freed via order 0,
+    pid 98, tgid 98, free_ts 28441476044 ns, free since``, or ``allocated again`` at the end; what the kernel
+    does not record is left out (free_ts until 5.12, pid and tgid until 6.7). Frames are those of the free.
 
-    :param frame: as for :func:`kernel_text`, with ``free_handle`` UInt32 and ``allocated`` Boolean, and those of
-        ``free_pid``, ``free_tgid``, ``free_ts_nsec`` that the kernel records.
+    :param frame: as for :func:`kernel_text`, with ``free_handle``, ``allocated``, and those of ``free_pid``,
+        ``free_tgid``, ``free_ts_nsec`` that the kernel records.
     """
     parts: list[pl.Expr] = [pl.lit("Page last freed via order "), pl.col("order").cast(pl.String)]
-    for text, column in ((", pid {}", "free_pid"), (", tgid {}", "free_tgid"), (", free_ts {} ns", "free_ts_nsec")):
+    for text, column in _FREED_PARTS:
         if column in frame.columns:
             parts.append(pl.format(text, pl.col(column)))
     parts.append(pl.when("allocated").then(pl.lit(", allocated again")).otherwise(pl.lit(", free since")))
@@ -70,20 +74,22 @@ def freed_text(frame: pl.DataFrame, names: TextTables) -> pl.DataFrame:
 
 def record_bytes(text: pl.DataFrame) -> bytes:
     """The records of :func:`kernel_text` as the kernel prints them, an empty line after each."""
-    record = pl.concat_str([pl.col("header"), pl.lit("\n"), pl.col("pfnline"), pl.lit("\n"), "frames", "tail", pl.lit("\n")])
+    newline = pl.lit("\n")
+    record = pl.concat_str([pl.col("header"), newline, pl.col("pfnline"), newline, "frames", "tail", newline])
     return joined_bytes(text.select(record.alias("record")).to_series())
 
 
 def header_text(frame: pl.DataFrame, names: TextTables) -> pl.Series:
     """``Page allocated via order …`` of each record, with what this kernel's header has."""
     parts: list[pl.Expr] = [pl.lit("Page allocated via order "), pl.col("order").cast(pl.String)]
-    masks = frame["gfp_mask"].cast(pl.UInt32).unique()
-    gfp = pl.DataFrame({"gfp_mask": masks, "gfp": [f", mask {names.gfp.text(mask)}" for mask in masks.to_list()]})
+    masks = frame["gfp_mask"].unique()
+    texts = [f", mask {names.gfp.text(mask)}" for mask in masks.to_list()]
+    gfp = pl.DataFrame({"gfp_mask": masks, "gfp": pl.Series(texts, dtype=pl.String)})
     parts.append(pl.col("gfp"))
     for name, text, columns in _HEADER_PARTS:
         if name in names.shape.header and all(column in frame.columns for column in columns):
             parts.append(pl.format(text, *columns))
-    joined = frame.with_columns(pl.col("gfp_mask").cast(pl.UInt32)).join(gfp, on="gfp_mask", how="left", maintain_order="left")
+    joined = frame.join(gfp, on="gfp_mask", how="left", maintain_order="left")
     return joined.select(pl.concat_str(parts).alias("header")).to_series()
 
 
@@ -132,29 +138,27 @@ def frames_text(handles: pl.Series, names: TextTables) -> pl.Series:
 
 def tail_text(frame: pl.DataFrame, names: TextTables) -> pl.Series:
     """The lines after the stack: migrated and charged, each with its newline."""
-    types = names.types
-    reasons = frame["last_migrate_reason"].cast(pl.Int64).unique().to_list()
-    migrated = pl.DataFrame(
-        {
-            "last_migrate_reason": pl.Series(reasons, dtype=pl.Int64),
-            "migrated": [
-                "" if r == types.never else f"Page has been migrated, last migrate reason: {types.reason(r)}\n"
-                for r in reasons
-            ],
-        }
-    )
-    rows = frame.select(pl.col("last_migrate_reason").cast(pl.Int64))
-    rows = rows.join(migrated, on="last_migrate_reason", how="left", maintain_order="left")
+    migrated = _migrated(frame["last_migrate_reason"], names)
     if not names.shape.memcg or "memcg_data" not in frame.columns:
-        return rows["migrated"].alias("tail")
-    rows = rows.with_columns(frame["memcg_data"].cast(pl.UInt64))
-    rows = rows.join(names.memcgs, on="memcg_data", how="left", maintain_order="left")
+        return migrated.alias("tail")
+    rows = frame.select("memcg_data").join(names.memcgs, on="memcg_data", how="left", maintain_order="left")
     line = pl.col("memcg").fill_null("")
-    memcg = pl.when(line == "").then(pl.lit("")).otherwise(line + "\n")
-    return rows.select((pl.col("migrated") + memcg).alias("tail")).to_series()
+    charged = pl.when(line == "").then(pl.lit("")).otherwise(line + "\n")
+    return rows.select((migrated + charged).alias("tail")).to_series()
 
 
-def _named(numbers: np.ndarray[tuple[int], np.dtype[np.uint8]], name: object) -> pl.Series:
+def _migrated(reasons: pl.Series, names: TextTables) -> pl.Series:
+    """The line of a page that was migrated, with its newline; empty for others."""
+    types, unique = names.types, reasons.unique()
+    texts = [
+        "" if r == types.never else f"Page has been migrated, last migrate reason: {types.reason(r)}\n"
+        for r in unique.to_list()
+    ]
+    table = pl.DataFrame({"reason": unique, "migrated": pl.Series(texts, dtype=pl.String)})
+    rows = pl.DataFrame({"reason": reasons})
+    return rows.join(table, on="reason", how="left", maintain_order="left")["migrated"]
+
+
+def _named(numbers: npt.NDArray[np.uint8], name: Callable[[int], str]) -> pl.Series:
     """The name of each number, by a table of all 256."""
-    assert callable(name)
     return pl.Series([name(i) for i in range(256)], dtype=pl.String).gather(numbers.astype(np.uint32))
