@@ -29,8 +29,8 @@ def kernel_text(frame: pl.DataFrame, names: TextTables) -> pl.DataFrame:
     """The lines of each record of *frame*, in its order.
 
     :param frame: as :func:`pageowner.kernel.record_table.record_table` makes it: ``pfn``, ``order``,
-        ``gfp_mask``, ``handle``, ``last_migrate_reason``, ``flags``, ``block_type``, ``memcg_data``, and those
-        of ``pid``, ``tgid``, ``comm``, ``ts_nsec``, ``free_ts_nsec`` that the kernel records.
+        ``gfp_mask``, ``handle``, ``last_migrate_reason``, ``flags``, ``block_type``, ``memcg_data``, and
+        those of ``pid``, ``tgid``, ``comm``, ``ts_nsec``, ``free_ts_nsec`` that the kernel records.
     :returns: String columns ``header`` and ``pfnline`` (one line each, without newline), ``frames`` and
         ``tail`` (any number of lines, each with its newline; tail: migrated and memcg). A record is header NL
         pfnline NL frames tail NL. Bytes that are not UTF-8 are carried (:mod:`pageowner.rawtext`): write with
