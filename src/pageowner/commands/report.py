@@ -27,15 +27,21 @@ def run(args: Arguments) -> int:
     """Open the source and write the records."""
     chosen = selection(args)
     with open_output(args.output, args.force) as out:
-        from pageowner.reporters.options import ReportOptions
-        from pageowner.reporters.report_text import run_report
+        from pageowner.commands.finish import finish
+        from pageowner.reporters.report_text import write_report
+        from pageowner.snapshot.report import Selection, report_tables
+        from pageowner.snapshot.scan import open_scan
+        from pageowner.snapshot.tables import remarks
         from pageowner.sources import open_source
 
-        options = ReportOptions(
-            mappings=args.mappings,
+        wanted = Selection(
+            owners=not args.kernel_format,
+            mappings=args.mappings and not args.kernel_format,
             per_page=args.per_page,
-            kernel_format=args.kernel_format,
             freed=args.freed,
+            visible_comm=out.isatty(),
             pfns=args.pfn,
         )
-        return run_report(open_source(chosen), options, out)
+        scan = open_scan(open_source(chosen))
+        write_report(report_tables(scan, wanted), out)
+        return finish(remarks(scan), scan.partial)

@@ -46,7 +46,6 @@ def render_lines(line: str, frame: pl.DataFrame) -> pl.Series:
             parts.append(pl.col(_HEX + column))
         else:
             parts.append(pl.col(column).cast(pl.String).fill_null(""))
-    if not parts:
-        return pl.Series("line", [""] * frame.height)
     unique = {series.name: series for series in extra}
-    return frame.with_columns(*unique.values()).select(pl.concat_str(parts).alias("line")).to_series()
+    # with_columns, not select: a template of nothing but text has a row per page, too.
+    return frame.with_columns(*unique.values()).with_columns(pl.concat_str(parts).alias("line")).get_column("line")

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""``report``: the records as text, section by section, in the form that DESIGN calls its text contract."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import BinaryIO
+
+import polars as pl
+
+from pageowner.rawtext import joined_bytes
+
+_RECORD = pl.concat_str(
+    [
+        pl.col("header"),
+        pl.lit("\n"),
+        "owner",
+        "mapped",
+        "pfnline",
+        pl.lit("\n"),
+        "frames",
+        "tail",
+        pl.lit("\n"),
+    ]
+)
+
+
+def write_report(tables: Iterable[pl.DataFrame], out: BinaryIO) -> None:
+    """Write the records of *tables* (:func:`pageowner.snapshot.report.report_tables`) to *out*."""
+    for table in tables:
+        out.write(joined_bytes(table.select(_RECORD.alias("record")).to_series()))

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The tables behind ``report``: per section, one row per record, its texts in columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from pageowner.kernel.mapping import Mappings, read_mappings
+from pageowner.kernel.page_owner import PageOwner
+from pageowner.kernel.pageblock import PageBlocks, read_pageblocks
+from pageowner.kernel.record_table import record_table
+from pageowner.layers.base import Band
+from pageowner.ownertext.tables import Texts, TextTables
+from pageowner.ownertext.unrecorded import tables_without_records, unrecorded_text
+from pageowner.ownertext.write import freed_text, kernel_text
+from pageowner.rawtext import escape_carried
+from pageowner.snapshot.lines import OwnerLines
+from pageowner.snapshot.scan import Scan, SectionScan
+
+I64 = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which records, and what of them. ``pfns``: (first, last), both included; None: all of memory.
+
+    ``owners``: the line that says what the page is; ``mappings``: who maps it; ``per_page``: a line per
+    page of a mixed block; ``freed``: the last-free half instead of the allocation; ``visible_comm``:
+    control characters in comm as ``\\ooo``, for a terminal.
+    """
+
+    owners: bool = True
+    mappings: bool = False
+    per_page: bool = False
+    freed: bool = False
+    visible_comm: bool = False
+    pfns: tuple[int, int] | None = None
+
+
+def report_tables(scan: Scan, selection: Selection) -> Iterator[pl.DataFrame]:
+    """One frame per section: ``pfn``, and String columns ``header``, ``owner``, ``mapped``, ``pfnline``,
+    ``frames``, ``tail``, in the order in which they are printed.
+
+    ``owner`` and ``mapped`` hold any number of lines, each with its newline; "" where not asked for.
+    """
+    yield from _Reporter(scan, selection).tables()
+
+
+class _Reporter:
+    def __init__(self, scan: Scan, selection: Selection) -> None:
+        self.scan, self.selection = scan, selection
+        self.blocks: PageBlocks = read_pageblocks(scan.kernel, scan.sections)
+        self.recorded = isinstance(scan.page_owner, PageOwner)
+        self.lines = OwnerLines(scan)
+
+    @cached_property
+    def texts(self) -> Texts:
+        return Texts(self.scan.kernel, self.blocks.order)
+
+    @cached_property
+    def names(self) -> TextTables:
+        return tables_without_records(self.scan.kernel, self.blocks.order)
+
+    def tables(self) -> Iterator[pl.DataFrame]:
+        first, last = self.selection.pfns or (0, 1 << 52)
+        for section in self.scan.run(first, last):
+            records = self._records(section).filter(
+                pl.col("pfn") <= last, pl.col("pfn") + pl.col("n") > first
+            )
+            if records.height:
+                yield self._texts(section, records)
+
+    def _records(self, section: SectionScan) -> pl.DataFrame:
+        """The records to print: pfn, n, and the columns of the record where there is one."""
+        page_owner = self.scan.page_owner
+        block_types = self.blocks.page_types(section.pages.section)
+        if isinstance(page_owner, PageOwner):
+            if section.records is None:
+                return pl.DataFrame(schema={"pfn": pl.Int64, "n": pl.Int64})
+            pick = page_owner.freed if self.selection.freed else page_owner.visible
+            table = record_table(
+                section.records, section.pages, block_types, pick(section.records, section.pages)
+            )
+            return table.with_columns(_block_pages())
+        return self._unrecorded(section, block_types)
+
+    def _unrecorded(self, section: SectionScan, block_types: npt.NDArray[np.uint8]) -> pl.DataFrame:
+        """Without page_owner the blocks are the units in use: folios and single pages."""
+        heads, start = section.pages.heads, section.pages.section.start
+        free = [run.number for run in self.scan.runs if run.layer.band == Band.FREE]
+        local = np.flatnonzero(heads.pfn >= start)
+        at = heads.pfn[local] - start
+        reserved = (heads.flags[local] & np.uint64(self._reserved_bit())) != 0
+        used = ~np.isin(section.layer[at], free) & ~reserved
+        return pl.DataFrame(
+            {
+                "pfn": heads.pfn[local][used],
+                "n": heads.n[local][used],
+                "flags": section.pages.flags[at[used]],
+                "block_type": block_types[at[used]],
+            }
+        )
+
+    def _reserved_bit(self) -> int:
+        bit = self.scan.kernel.constant("PG_reserved")
+        return 0 if bit is None else 1 << bit
+
+    def _texts(self, section: SectionScan, records: pl.DataFrame) -> pl.DataFrame:
+        nothing = pl.repeat("", records.height, dtype=pl.String, eager=True)
+        owner = self._owner(section, records) if self.selection.owners else nothing
+        mapped = self._mapped(records) if self.selection.mappings else nothing
+        text = self._kernel_text(self._visible(records))
+        return pl.DataFrame(
+            [
+                records.get_column("pfn"),
+                text.get_column("header"),
+                owner.alias("owner"),
+                mapped.alias("mapped"),
+                text.get_column("pfnline"),
+                text.get_column("frames"),
+                text.get_column("tail"),
+            ]
+        )
+
+    def _kernel_text(self, records: pl.DataFrame) -> pl.DataFrame:
+        if not self.recorded:
+            return unrecorded_text(records, self.names)
+        if self.selection.freed:
+            return freed_text(records, self.texts.tables(records, "free_handle"))
+        return kernel_text(records, self.texts.tables(records))
+
+    def _visible(self, records: pl.DataFrame) -> pl.DataFrame:
+        if not self.selection.visible_comm or "comm" not in records.columns:
+            return records
+        unique = records.get_column("comm").unique()
+        shown = [escape_carried(comm) for comm in unique]
+        return records.with_columns(pl.col("comm").replace_strict(unique, shown, return_dtype=pl.String))
+
+    def _owner(self, section: SectionScan, records: pl.DataFrame) -> pl.Series:
+        if self.selection.per_page:
+            return self._per_page(section, records)
+        return self.lines.of_blocks(section, records) + "\n"
+
+    def _per_page(self, section: SectionScan, records: pl.DataFrame) -> pl.Series:
+        """Every page of a block has its line, where they differ by more than where they are mapped."""
+        whole = self.lines.of_blocks(section, records)
+        mixed = whole.str.contains(r" \+\d+ pages of \d+ other owners$")
+        if not mixed.any():
+            return whole + "\n"
+        pages = records.filter(mixed).select(
+            pl.int_ranges(pl.col("pfn"), pl.col("pfn") + pl.col("n")).alias("page"), pl.exclude("n")
+        )
+        each = pages.explode("page").with_columns(
+            pl.col("pfn").alias("block"), pl.lit(1, pl.Int64).alias("n")
+        )
+        lines = self.lines.of_pages(section, each.with_columns(pl.col("page").alias("pfn")))
+        joined = (
+            each.select("block", lines.alias("line"))
+            .group_by("block", maintain_order=True)
+            .agg(pl.col("line").str.join("\n"))
+        )
+        merged = records.select("pfn", whole.alias("whole")).join(
+            joined, left_on="pfn", right_on="block", how="left", maintain_order="left"
+        )
+        return merged.get_column("line").fill_null(merged.get_column("whole")) + "\n"
+
+    def _mapped(self, records: pl.DataFrame) -> pl.Series:
+        mappings: Mappings = self.scan.kernel.memo(read_mappings)
+        return mappings.mapped_lines(records.get_column("pfn").to_numpy(), records.get_column("n").to_numpy())
+
+
+def _block_pages() -> pl.Expr:
+    """2^order; an order beyond any allocator's is damage and counts as one page."""
+    order = pl.when(pl.col("order") <= 18).then(pl.col("order")).otherwise(0)
+    return pl.lit(2, pl.Int64).pow(order.cast(pl.Int64)).cast(pl.Int64).alias("n")
