@@ -129,6 +129,8 @@ NO_VMCOREINFO = (
         (core(QEMU_NOTE), NO_VMCOREINFO),
         (core(note(b"VMCOREINFO", b"OSRELEASE=1\n")),
          "cannot be opened, it is damaged: VMCOREINFO does not contain valid PAGESIZE"),
+        (core(loads=[(1 << 63, memory())]),
+         "has damaged program headers: a segment lies where no file or memory can be"),
         (core()[:54] + b"\0\0" + core()[56:], "has a damaged ELF header: no program headers"),
         (core()[:56] + b"\0\0" + core()[58:], "has a damaged ELF header: no program headers"),
         (core()[:40] + b"\xff" * 7 + b"\x7f" + core()[48:56] + b"\xff\xff" + core()[58:],

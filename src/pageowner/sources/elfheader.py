@@ -20,6 +20,7 @@ _PN_XNUM = 0xFFFF
 _EHDR = struct.Struct("<16sHHIQQQIHHHHHH")
 _PHDR = struct.Struct("<IIQQQQQQ")
 _SHDR_SIZE = 64
+_MOST = 1 << 62
 _SH_INFO_OFFSET = 44
 _NHDR = struct.Struct("<III")
 # The notes of a core are one NT_PRSTATUS per CPU and VMCOREINFO: far below this on any machine.
@@ -134,6 +135,9 @@ def _segment(fields: tuple[int, ...]) -> Segment:
 
 
 def _checked(header: CoreHeader) -> CoreHeader:
+    if any(max(s.end, s.address + s.memory_size) > _MOST for s in header.loads):
+        # drgn would open it, and then raise OSError instead of FaultError from reads.
+        raise SourceError("has damaged program headers: a segment lies where no file or memory can be")
     total = sum(s.file_size for s in header.loads)
     if not total:
         raise SourceError("has no memory in it; get a core of the whole machine")
