@@ -1,44 +1,94 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Linked lists of the kernel, walked with a limit: a torn or corrupt list ends the walk, never the program."""
+"""Walk linked lists of the target, many at once, none for ever."""
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterator
+from dataclasses import dataclass
 
 import drgn
+import numpy as np
+import numpy.typing as npt
 
 from pageowner.kernel.target import Kernel
 
-LONGEST = 1 << 20
-_POINTER = struct.Struct("<Q")
+U64 = npt.NDArray[np.uint64]
+I64 = npt.NDArray[np.int64]
+
+POINTER = np.dtype("<u8")
+LIMIT = 1 << 22  # pid_max is at most this; no list here is longer
+# Below this many lists, one read per element is cheaper than a gather of few.
+FEW = 8
 
 
-def list_entries(kernel: Kernel, head: int, longest: int = LONGEST) -> Iterator[int]:
-    """Addresses of the ``struct list_head`` nodes on the list at *head*, which is not itself given.
+@dataclass(frozen=True)
+class Walk:
+    """Elements of lists: ``node`` uint64[n], and ``owner`` int64[n], the index of the list, ascending;
+    ``broken``: how many lists ended in a cycle, an unreadable element or at the limit."""
 
-    The walk stops at an unreadable node, at one seen before, and after *longest* nodes.
+    owner: I64
+    node: U64
+    broken: int
+
+
+def walk_lists(kernel: Kernel, heads: U64, limit: int = LIMIT) -> Walk:
+    """The nodes of the circular lists (``struct list_head``) with *heads*, the heads themselves left out.
+
+    :param limit: elements of all lists together.
     """
-    seen = {head}
-    node = _next(kernel, head)
-    while node is not None and node not in seen and len(seen) <= longest:
-        seen.add(node)
-        yield node
-        node = _next(kernel, node)
+    first, _ = kernel.gather(heads, POINTER)
+    return _walk(kernel, first, heads, 0, limit)
 
 
-def hlist_entries(kernel: Kernel, head: int, longest: int = LONGEST) -> Iterator[int]:
-    """Addresses of the ``struct hlist_node`` nodes on the list whose ``struct hlist_head`` is at *head*."""
-    seen: set[int] = set()
-    node = _next(kernel, head)
-    while node and node not in seen and len(seen) < longest:
-        seen.add(node)
-        yield node
-        node = _next(kernel, node)
+def walk_chains(kernel: Kernel, first: U64, next_offset: int, limit: int = LIMIT) -> Walk:
+    """The elements of NULL-terminated chains that start with *first*: next pointer at *next_offset*."""
+    return _walk(kernel, first, np.zeros_like(first), next_offset, limit)
 
 
-def _next(kernel: Kernel, node: int) -> int | None:
+def _walk(kernel: Kernel, first: U64, ends: U64, offset: int, limit: int) -> Walk:
+    owner = np.arange(len(first))
+    node, mark = first.copy(), np.zeros_like(first)
+    nodes, owners, broken, total, step = [], [], 0, 0, 0
+    while True:
+        # Zero in a circular list is a torn or unread pointer; in a chain it is the end.
+        lost = (node == 0) & (ends[owner] != 0)
+        # Brent's cycle detection: a node met again since the last power of two is on a loop.
+        lost |= node == mark
+        broken += int(np.count_nonzero(lost & (node != ends[owner])))
+        live = np.flatnonzero((node != ends[owner]) & ~lost)
+        owner, node, mark = owner[live], node[live], mark[live]
+        total += len(node)
+        if not len(node) or total > limit:
+            break
+        nodes.append(node)
+        owners.append(owner)
+        if step & (step - 1) == 0:
+            mark = node
+        step += 1
+        node = _next(kernel, node, offset)
+    flat = np.concatenate([np.empty(0, np.int64), *owners])
+    order = np.argsort(flat, kind="stable")
+    flat_nodes = np.concatenate([np.empty(0, np.uint64), *nodes])
+    return _distinct(flat[order], flat_nodes[order], broken + len(owner))
+
+
+def _next(kernel: Kernel, node: U64, offset: int) -> U64:
+    if len(node) > FEW:
+        return kernel.gather(node + np.uint64(offset), POINTER)[0]
+    return np.array([_pointer(kernel, int(address) + offset) for address in node.tolist()], np.uint64)
+
+
+def _pointer(kernel: Kernel, address: int) -> int:
     try:
-        return int(_POINTER.unpack(kernel.read(node, 8))[0])
-    except (drgn.FaultError, OverflowError):
-        return None
+        return int.from_bytes(kernel.read(address, 8), "little")
+    except (drgn.FaultError, OverflowError, ValueError):
+        return 0
+
+
+def _distinct(owner: I64, node: U64, broken: int) -> Walk:
+    """A loop is noticed some way round: its nodes are there more than once."""
+    if not broken:
+        return Walk(owner, node, 0)
+    pairs = np.rec.fromarrays([owner, node])
+    _, first = np.unique(pairs, return_index=True)
+    first.sort()
+    return Walk(owner[first], node[first], broken)

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Read every mm's page tables and turn them round: from page to the addresses that it is mapped at.
+
+Upper levels are read for all mms at once, level by level; the lower two in batches, so that no more than
+a few thousand tables are in memory. A table page is read once; what it maps is packed into runs at once.
+Nothing in a table is trusted: a pointer to nowhere is counted, one that leads back up is met at most once
+per level, and the number of runs is limited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from pageowner.kernel.mapping import Mappings
+from pageowner.kernel.mapping_builder import MappingBuilder
+from pageowner.kernel.pagetable.runs import Runs, decode_runs
+from pageowner.kernel.pagetable.tables import ENTRIES, ReadPhys, TablePages, read_tables
+from pageowner.kernel.pagetable.x86_64 import PGD, PMD, POISONED, PTE, X86_64
+
+I64 = npt.NDArray[np.int64]
+U64 = npt.NDArray[np.uint64]
+
+BATCH = 4096  # table pages: 16 MiB of them, and some 150 MiB while full ones are decoded
+USER_SLOTS = ENTRIES // 2
+
+
+@dataclass(frozen=True)
+class Refs:
+    """References to tables of one level: ``pfn`` of the table, index of the ``mm``, ``va`` where it begins."""
+
+    pfn: I64
+    mm: I64
+    va: U64
+
+    def __len__(self) -> int:
+        return len(self.pfn)
+
+    def take(self, rows: npt.NDArray[np.int64] | slice) -> Refs:
+        return Refs(self.pfn[rows], self.mm[rows], self.va[rows])
+
+    @staticmethod
+    def join(parts: list[Refs]) -> Refs:
+        empty = Refs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint64))
+        parts = [empty, *parts]
+        return Refs(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("pfn", "mm", "va")))
+
+
+@dataclass
+class Counts:
+    """What did not go as it should: honest numbers for the result."""
+
+    tables: int = 0
+    unreadable: int = 0
+    """tables whose page could not be read, or whose PFN is no page's"""
+    repeated: int = 0
+    """references to a table that was met before and cannot be shared"""
+    bad: int = 0
+    """entries that no kernel writes"""
+    markers: int = 0
+    """PTE markers: they map nothing"""
+    truncated: bool = False
+    """the limit on runs was reached: mappings are missing"""
+
+
+@dataclass
+class Inverter:
+    """Reads the tables of many mms into a :class:`MappingBuilder`.
+
+    :param max_pfn: tables lie below it.
+    """
+
+    read_phys: ReadPhys
+    arch: X86_64
+    max_pfn: int
+    builder: MappingBuilder
+    counts: Counts = field(default_factory=Counts)
+    batch: int = BATCH
+    pages: list[TablePages] = field(default_factory=list)
+    _seen: dict[int, npt.NDArray[np.uint8]] = field(default_factory=dict)
+
+    def run(self, pgds: I64, mms: I64 | None = None) -> None:
+        """Invert the tables under the PGDs at PFNs *pgds*, int64[n], of mms 0 … n-1 (or *mms*)."""
+        index = np.arange(len(pgds)) if mms is None else mms
+        refs = Refs(pgds, index, np.zeros(len(pgds), np.uint64))
+        level = PGD
+        while level > PMD:
+            refs = Refs.join([self._visit(part, level) for part in self._parts(refs, self.batch)])
+            level = self.arch.child(level)
+        refs = self._share(refs)
+        # One PMD table leads to up to 512 PTE tables, but to few in most processes.
+        for part in self._parts(refs, max(self.batch // 8, 1)):
+            lower = self._visit(part, PMD)
+            for piece in self._parts(lower, self.batch):
+                self._visit(piece, PTE)
+
+    def _parts(self, refs: Refs, size: int) -> Iterator[Refs]:
+        for start in range(0, len(refs), size):
+            if self.builder.full:
+                self.counts.truncated = True
+                return
+            yield refs.take(slice(start, start + size))
+
+    def _visit(self, refs: Refs, level: int) -> Refs:
+        """Read the tables *refs*, store what they map, and return the references they hold."""
+        refs = self._fresh(refs, level)
+        rows, ok = read_tables(self.read_phys, refs.pfn)
+        self.counts.tables += int(ok.sum())
+        self.counts.unreadable += int(len(ok) - ok.sum())
+        self.pages.append(TablePages.of(refs.pfn[ok], level, self.builder.first_mm(refs.mm[ok])))
+        if level == PGD:
+            rows[:, USER_SLOTS:] = 0
+        runs = decode_runs(self.arch, rows, level)
+        self.counts.bad += runs.bad
+        self.counts.markers += runs.markers
+        self._store(refs, runs, level)
+        return self._children(refs, runs, level)
+
+    def _fresh(self, refs: Refs, level: int) -> Refs:
+        """Those of *refs*, by PFN, whose table was not yet met at this level and can be a table."""
+        good = (refs.pfn > 0) & (refs.pfn < self.max_pfn)
+        self.counts.unreadable += int(len(good) - good.sum())
+        refs = refs.take(np.flatnonzero(good))
+        unique, first = np.unique(refs.pfn, return_index=True)
+        seen = self._seen.setdefault(level, np.zeros((self.max_pfn >> 3) + 1, np.uint8))
+        bits = (1 << (unique & 7)).astype(np.uint8)
+        new = (seen[unique >> 3] & bits) == 0
+        np.bitwise_or.at(seen, unique[new] >> 3, bits[new])
+        self.counts.repeated += len(refs) - int(new.sum())
+        return refs.take(first[new])
+
+    def _store(self, refs: Refs, runs: Runs, level: int) -> None:
+        shift = self.arch.shift(level)
+        va = refs.va[runs.row] + (runs.column.astype(np.uint64) << np.uint64(shift))
+        pages = runs.n << (shift - 12)
+        mm = refs.mm[runs.row]
+        page = runs.is_page
+        self.builder.add(mm[page], va[page], runs.pfn[page], pages[page], runs.flags[page])
+        other = ~page
+        if other.any():
+            swap = (mm[other], va[other], runs.kind[other] == POISONED, runs.type[other])
+            self.builder.add_swap(*swap, runs.pfn[other], pages[other])
+
+    def _children(self, refs: Refs, runs: Runs, level: int) -> Refs:
+        row, column = runs.tables >> 9, runs.tables & (ENTRIES - 1)
+        va = refs.va[row] + (column.astype(np.uint64) << np.uint64(self.arch.shift(level)))
+        children = Refs(runs.table_pfns, refs.mm[row], va)
+        # A shared PMD table holds huge pages only: tables under it would belong to several mms.
+        shared = self.builder.is_group(children.mm)
+        self.counts.repeated += int(shared.sum())
+        return children.take(np.flatnonzero(~shared))
+
+    def _share(self, refs: Refs) -> Refs:
+        """Give PMD tables that several references lead to (hugetlb) to a group: read once, of many mms."""
+        order = np.argsort(refs.pfn, kind="stable")
+        refs = refs.take(order)
+        unique, first, count = np.unique(refs.pfn, return_index=True, return_counts=True)
+        many = count > 1
+        if not many.any():
+            return refs
+        member = np.repeat(many, count)
+        groups = self.builder.add_groups(count[many], refs.mm[member], refs.va[member], once=True)
+        mm, va = refs.mm[first], refs.va[first]
+        mm[many], va[many] = groups, 0
+        return Refs(unique, mm, va)
+
+
+def invert(
+    read_phys: ReadPhys, arch: X86_64, pgds: I64, max_pfn: int, batch: int = BATCH
+) -> tuple[Mappings, TablePages, Counts]:
+    """All mappings under *pgds*, int64[n] PFNs of the PGDs of mms 0 … n-1 (-1: none).
+
+    :returns: the mappings, the pages that are tables, and what went wrong.
+    """
+    builder = MappingBuilder(len(pgds), va_bits=arch.va_bits, limit=64 * max_pfn + (1 << 20))
+    inverter = Inverter(read_phys, arch, max_pfn, builder, batch=batch)
+    known = np.flatnonzero(pgds >= 0)
+    inverter.run(pgds[known], known)
+    return builder.finish(), TablePages.join(inverter.pages), inverter.counts
+
