@@ -24,6 +24,8 @@ def open_output(path: Path | None, force: bool = False) -> Iterator[BinaryIO]:
     if ``path`` exists (without ``force``) or cannot be written.
     """
     if path is None or str(path) == "-":
+        if sys.stdout is None:
+            raise PageownerError("standard output is closed; use -o FILE")
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
     elif _is_regular_or_new(path):

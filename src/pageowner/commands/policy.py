@@ -21,7 +21,8 @@ def guard(command: Callable[[], int]) -> int:
     """Call ``command`` and turn whatever it raises into a line and an exit status."""
     try:
         status = _status_of(command)
-        sys.stdout.flush()
+        if sys.stdout:  # None where the caller closed it
+            sys.stdout.flush()
         return status
     except KeyboardInterrupt:
         _say("interrupted")
@@ -34,6 +35,7 @@ def guard(command: Callable[[], int]) -> int:
         # with a broken machine in front of them gets a line that says so, not a traceback.
         if os.environ.get("PAGEOWNER_DEBUG"):
             raise
+        _settle_stdout()
         _say(f"error: {explain(error)}")
         return error.exit_code if isinstance(error, PageownerError) else 1
 
@@ -74,8 +76,18 @@ def _say(text: str) -> None:
     print(f"pageowner: {one_line(text)}", file=sys.stderr)
 
 
+def _settle_stdout() -> None:
+    """Flush what can be flushed: a full disk is not to be told of twice."""
+    try:
+        sys.stdout.flush()
+    except (OSError, AttributeError):
+        _silence_stdout()
+
+
 def _silence_stdout() -> None:
     """Let the interpreter's last flush go nowhere, so that it cannot complain."""
+    if sys.stdout is None:
+        return
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, sys.stdout.fileno())
     os.close(null)
