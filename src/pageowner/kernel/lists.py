@@ -92,3 +92,14 @@ def _distinct(owner: I64, node: U64, broken: int) -> Walk:
     _, first = np.unique(pairs, return_index=True)
     first.sort()
     return Walk(owner[first], node[first], broken)
+
+
+def list_entries(kernel: Kernel, head: int, limit: int = LIMIT) -> list[int]:
+    """Addresses of the nodes on the one circular list at *head*, in order, the head itself left out."""
+    return [int(node) for node in walk_lists(kernel, np.array([head], np.uint64), limit).node.tolist()]
+
+
+def hlist_entries(kernel: Kernel, head: int, limit: int = LIMIT) -> list[int]:
+    """Addresses of the nodes on the list whose ``struct hlist_head`` is at *head*, in order."""
+    first, _ = kernel.gather(np.array([head], np.uint64), POINTER)
+    return [int(node) for node in walk_chains(kernel, first, 0, limit).node.tolist()]
