@@ -51,6 +51,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--captures", type=Path, default=FIXTURES, metavar="DIR",
         help="run on the captures in DIR instead of those in tests/fixtures",
     )  # fmt: skip
+    parser.addoption(
+        "--flips", type=int, default=500, metavar="N",
+        help="bit flips per capture that the command must survive (the lab runs 10000)",
+    )  # fmt: skip
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

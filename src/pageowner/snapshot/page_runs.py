@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""All pages as runs of one owner: the smallest table that still says whose every page is."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from pageowner.snapshot.lines import owner_ids
+from pageowner.snapshot.scan import Scan, SectionScan
+
+SCHEMA = {"pfn": pl.Int64, "n": pl.Int64, "word": pl.String, "owner": pl.String, "key": pl.UInt64}
+
+
+def page_runs(scan: Scan, section: SectionScan) -> pl.DataFrame:
+    """The section's pages as runs of neighbours with the same owner, by PFN; holes are left out.
+
+    :returns: ``pfn`` and ``n`` (pages), ``word``, ``owner`` and ``key`` as in the owners table.
+    """
+    ids = np.where(section.pages.valid, owner_ids(section), -1)
+    starts = np.concatenate(([0], np.flatnonzero(np.diff(ids)) + 1))
+    lengths = np.diff(np.append(starts, len(ids)))
+    kept = ids[starts] >= 0
+    starts, lengths = starts[kept], lengths[kept]
+    frame = pl.DataFrame(
+        {
+            "pfn": starts + section.pages.section.start,
+            "n": lengths,
+            "layer": section.layer[starts].astype(np.int32),
+            "row": section.owner_rows()[starts],
+        }
+    )
+    names = pl.concat([_names(scan, number) for number in section.owner] or [_NO_NAMES])
+    joined = frame.join(names, on=["layer", "row"], how="left", maintain_order="left")
+    return joined.select(pl.col(name).cast(kind) for name, kind in SCHEMA.items())
+
+
+_NAME_SCHEMA = {"layer": pl.Int32, "row": pl.Int32, "word": pl.String, "owner": pl.String, "key": pl.UInt64}
+_NO_NAMES = pl.DataFrame(schema=_NAME_SCHEMA)
+
+
+def _names(scan: Scan, number: int) -> pl.DataFrame:
+    run = scan.by_number(number)
+    owners = run.owners.frame.select("owner", "key")
+    if not owners.height:
+        return _NO_NAMES
+    return owners.with_columns(
+        pl.lit(number, pl.Int32).alias("layer"),
+        pl.int_range(owners.height, dtype=pl.Int32).alias("row"),
+        pl.lit(run.word).alias("word"),
+    ).select(_NAME_SCHEMA.keys())
