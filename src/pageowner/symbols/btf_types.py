@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import drgn
 from drgn import Object, Program, Qualifiers, Type, TypeEnumerator, TypeKind, TypeMember, TypeParameter
@@ -147,9 +148,8 @@ class BtfTypes:
             raise SymbolsError(f"BTF type {type_id} refers to itself: the BTF is corrupt")
         self._depth += 1
         try:
-            return maker(record)
-        except (ValueError, TypeError, OverflowError) as error:
-            raise SymbolsError(f"BTF type {type_id} makes no sense ({error}): the BTF is corrupt") from error
+            with _sane(type_id):
+                return maker(record)
         finally:
             self._depth -= 1
 
@@ -158,13 +158,13 @@ class BtfTypes:
 
     def _int(self, record: Record) -> Type:
         encoding = (record.words[0] >> 24) & 0xF
-        name, size = self._name(record), record.size_or_type
+        name, size = self._name(record), _size(record, 16)
         if encoding & _INT_BOOL:
             return self.prog.bool_type(name, size)
         return self.prog.int_type(name, size, bool(encoding & _INT_SIGNED))
 
     def _float(self, record: Record) -> Type:
-        return self.prog.float_type(self._name(record), record.size_or_type)
+        return self.prog.float_type(self._name(record), _size(record, 16))
 
     def _pointer(self, record: Record) -> Type:
         return self.prog.pointer_type(self.type(record.size_or_type))
@@ -217,25 +217,28 @@ class BtfTypes:
         if record is None or record.kind != Kind.ARRAY:
             return self.type(type_id)
         element, _, length = record.words
+        if not length and not last:
+            return self.prog.array_type(self.type(element), 0)
         if (owner, name) in _FLATTENED:
             return self._nested(self.type(element), length, _FLATTENED[owner, name])
-        return self.type(type_id) if length or last else self.prog.array_type(self.type(element), 0)
+        return self.type(type_id)
 
     def _nested(self, element: Type, length: int, inner: tuple[int | str, ...]) -> Type:
         """The array of arrays whose *length* elements BTF has in one row."""
         for one in reversed(inner):
             found = self.enumerator(one) if isinstance(one, str) else one
             size = int(found) if found is not None else 0
-            if not size or length % size:
+            if size < 1 or length % size:
                 return self.prog.array_type(element, length)  # not how this kernel has it
             element, length = self.prog.array_type(element, size), length // size
         return self.prog.array_type(element, length)
 
     def _bit_field(self, type_id: int, width: int) -> Object:
-        return Object(self.prog, self.type(type_id), bit_field_size=width)
+        with _sane(type_id):
+            return Object(self.prog, self.type(type_id), bit_field_size=width)
 
     def _enum(self, record: Record) -> Type:
-        tag, size = self._name(record) or None, record.size_or_type
+        tag, size = self._name(record) or None, _size(record, 8)
         values, signed = self._enum_values(record)
         name = _ENUM_INTS.get(size, "int")
         kind = self.prog.int_type(name if signed else f"unsigned {name}", size, signed)
@@ -264,3 +267,20 @@ class BtfTypes:
 
     def _parameter(self, name_off: int, type_id: int) -> TypeParameter:
         return TypeParameter(lambda: self.type(type_id), self.btf.string(name_off) or None)
+
+
+@contextmanager
+def _sane(type_id: int) -> Iterator[None]:
+    """Turn drgn's refusal of a type into the one error that users see."""
+    try:
+        yield
+    except (ValueError, TypeError, OverflowError) as error:
+        raise SymbolsError(f"BTF type {type_id} makes no sense ({error}): the BTF is corrupt") from error
+
+
+def _size(record: Record, limit: int) -> int:
+    """The size of a number; drgn itself notices a bad one only when it is used."""
+    size = record.size_or_type
+    if not 0 < size <= limit:
+        raise ValueError(f"a number of {size} bytes")
+    return size

@@ -2,8 +2,8 @@
 """The C types of the kernel's global variables that we read: BTF does not have them.
 
 To read another global, add a row. Most have the same type in all kernels and are one line of
-:data:`SAME`. One whose type changed goes into :data:`CHANGED`: its types newest first, each with what tells
-that it is this one; the last needs nothing. Function pointers cannot be written: use ``void *``.
+:data:`SAME`. One whose type changed goes into :data:`CHANGED`: its types, each with what tells that it is
+this one; the last needs nothing. Function pointers cannot be written: use ``void *``.
 """
 
 from __future__ import annotations
@@ -144,7 +144,6 @@ SAME: dict[str, str] = {
     "swapper_spaces": "struct address_space *[]",
     "nr_swapper_spaces": "unsigned int []",
     "swap_active_head": "struct plist_head",
-    "zswap_trees": "struct xarray *[]",
     "hstates": "struct hstate []",
     "hugetlb_max_hstate": "int",
     "cma_areas": "struct cma []",
@@ -206,7 +205,7 @@ SAME: dict[str, str] = {
     "gfpflag_names": "const struct trace_print_flags []",
     "vmaflag_names": "const struct trace_print_flags []",
     "page_type_names": "const char *const []",
-    "migratetype_names": "char *const []",
+    "migratetype_names": "const char *const []",
     "migrate_reason_names": "const char *const []",
     "linux_banner": "const char []",
     "timekeeper_data": "struct tk_data [1]",
@@ -264,6 +263,10 @@ CHANGED: dict[str, tuple[tuple[str, Test], ...]] = {
     "file_systems": (
         ("struct hlist_head", lambda has: has.member("struct file_system_type", "list")),
         ("struct file_system_type *", _always),
+    ),
+    "zswap_trees": (
+        ("struct zswap_tree *[]", lambda has: has.type("struct zswap_tree")),  # up to 6.8
+        ("struct xarray *[]", _always),
     ),
     "ksm_mm_head": (
         ("struct ksm_mm_slot", lambda has: has.type("struct ksm_mm_slot")),  # 6.1
