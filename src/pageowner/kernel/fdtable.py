@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Open files of all processes, in bulk (struct files_struct, fdtable and file; fs/file.c)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pageowner.kernel.target import Kernel
+from pageowner.kernel.task import Tasks, read_tasks
+
+U64 = npt.NDArray[np.uint64]
+I64 = npt.NDArray[np.int64]
+# A table of descriptors is at most sysctl_nr_open long (fs/file.c); more is a torn word.
+LONGEST_TABLE = 1 << 24
+# Descriptors read at once.
+PIECE = 1 << 22
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who has a file open: the lowest pid of those, its name, and the descriptor."""
+
+    pid: int
+    comm: str
+    fd: int
+
+
+@dataclass(frozen=True)
+class OpenFiles:
+    """Every open file once, by address; all arrays of one length.
+
+    ``file``, ``f_op``, ``inode``, ``private`` (uint64, as stored), ``pid`` (tgid) and ``fd`` (int64) of
+    its first holder. ``unreadable`` counts tables and files that could not be read.
+    """
+
+    file: U64
+    f_op: U64
+    inode: U64
+    private: U64
+    pid: I64
+    fd: I64
+    comm: dict[int, str]
+    unreadable: int
+
+    def __len__(self) -> int:
+        return len(self.file)
+
+    def of(self, kernel: Kernel, *operations: str) -> npt.NDArray[np.intp]:
+        """Rows of the files whose ``f_op`` is the symbol of any of these names."""
+        known = [kernel.symbols.lookup(name) for name in operations if name in kernel.symbols]
+        return np.flatnonzero(np.isin(self.f_op, np.array(known, np.uint64)))
+
+    def holder(self, row: int) -> Holder:
+        pid = int(self.pid[row])
+        return Holder(pid, self.comm.get(pid, ""), int(self.fd[row]))
+
+
+def read_open_files(kernel: Kernel) -> OpenFiles:
+    """All files that any thread's descriptors lead to.
+
+    Not those that only a socket carries, or that only the kernel or an io_uring registered.
+    """
+    tasks = kernel.memo(read_tasks)
+    pids, comm, first_of = _holders(tasks)
+    tables, lost = _tables(kernel, first_of)
+    owner, fd, file = _descriptors(kernel, tables)
+    # Ascending pids, so that the first of equal files is the lowest pid's, lowest descriptor.
+    order = np.lexsort((fd, pids[owner], file))
+    file, owner, fd = file[order], owner[order], fd[order]
+    unique, first = np.unique(file, return_index=True)
+    rows, ok = kernel.gather(unique, _file_dtype(kernel))
+    return OpenFiles(
+        unique[ok],
+        *(np.ascontiguousarray(rows[name][ok]) for name in ("f_op", "inode", "private")),
+        pids[owner[first]][ok],
+        fd[first][ok],
+        comm,
+        lost + int((~ok).sum()),
+    )
+
+
+def _holders(tasks: Tasks) -> tuple[I64, dict[int, str], U64]:
+    """(tgid, comm by tgid, address) of each distinct ``files_struct``, which many threads share."""
+    rows = tasks.rows
+    leaders = tasks.leaders
+    comm = {int(rows["tgid"][row]): tasks.comm[row] for row in leaders.tolist()}
+    files, first = np.unique(rows["files"], return_index=True)
+    pids = rows["tgid"][first].astype(np.int64)
+    return pids[files != 0], comm, files[files != 0]
+
+
+def _tables(kernel: Kernel, files: U64) -> tuple[npt.NDArray[Any], int]:
+    """The fdtable of each files_struct: rows with ``fd`` (address of the array) and ``max_fds``."""
+    heads, ok = kernel.gather(files, kernel.dtype("struct files_struct", {"fdt": "fdt"}))
+    rows, ok_table = kernel.gather(heads["fdt"], kernel.dtype("struct fdtable", {"fd": "fd", "max": "max_fds"}))
+    good = ok & ok_table & (rows["max"] <= LONGEST_TABLE)
+    out = np.zeros(len(files), np.dtype([("fd", "<u8"), ("max", "<i8")]))
+    out["fd"] = np.where(good, rows["fd"], 0)
+    out["max"] = np.where(good, rows["max"], 0)
+    return out, int((~good).sum())
+
+
+def _descriptors(kernel: Kernel, tables: npt.NDArray[Any]) -> tuple[I64, I64, U64]:
+    """(table, fd, file) of every descriptor in use. Tables of one length are gathered together."""
+    owners, fds, files = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [np.empty(0, np.uint64)]
+    for length in np.unique(tables["max"]).tolist():
+        same = np.flatnonzero(tables["max"] == length) if length else np.empty(0, np.intp)
+        step = max(PIECE // max(length, 1), 1)
+        for start in range(0, len(same), step):
+            piece = same[start : start + step]
+            rows, ok = kernel.gather(tables["fd"][piece], np.dtype([("fd", "<u8", (length,))]))
+            table, fd = np.nonzero((rows["fd"] != 0) & ok[:, None])
+            owners.append(piece[table])
+            fds.append(fd)
+            files.append(rows["fd"][table, fd])
+    return np.concatenate(owners), np.concatenate(fds), np.concatenate(files)
+
+
+def _file_dtype(kernel: Kernel) -> np.dtype[Any]:
+    return kernel.dtype("struct file", {"f_op": "f_op", "inode": "f_inode", "private": "private_data"})
