@@ -177,6 +177,8 @@ class Heads:
     torn: Bools
     handle: npt.NDArray[np.uint32]
     """Stack depot handle of the head's allocation record; 0 where there is no record."""
+    recorded: Bools
+    """Whether there is an allocation record: it may lack a stack (handle 0)."""
 
     def __len__(self) -> int:
         return len(self.pfn)
@@ -401,12 +403,13 @@ def _make_heads(
     if layout.hugetlb_flag is not None and "flags_1" in (second.dtype.names or ()):
         codes[compound & ((second["flags_1"] & np.uint64(layout.hugetlb_flag)) != 0)] = page_type.HUGETLB
     handle = np.zeros(len(pfn), np.uint32)
-    return Heads(layout, pfn, n, codes, compound, rows, second, torn, handle)
+    recorded = np.zeros(len(pfn), np.bool_)
+    return Heads(layout, pfn, n, codes, compound, rows, second, torn, handle, recorded)
 
 
 def _join(a: Heads, b: Heads) -> Heads:
     def both(name: str) -> Any:
         return np.concatenate([getattr(a, name), getattr(b, name)])
 
-    names = ("pfn", "n", "type", "compound", "rows", "second", "torn", "handle")
+    names = ("pfn", "n", "type", "compound", "rows", "second", "torn", "handle", "recorded")
     return Heads(a.layout, *(both(name) for name in names))

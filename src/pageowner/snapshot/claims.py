@@ -69,13 +69,18 @@ class Canvas:
         free[open_pages] = True
         return free
 
-    def paint(self, number: int, table: Table, first_row: int = 0) -> tuple[I64, I64]:
+    def paint(
+        self, number: int, table: Table, first_row: int = 0, closed: npt.NDArray[np.bool_] | None = None
+    ) -> tuple[I64, I64]:
         """Give each claim's pages in this section to layer *number* where nobody has them yet.
 
+        :param closed: pages that this layer cannot get, bool per page of the section.
         :returns: per claim, pages within this section, and how many of these it won.
         """
         at, inside, rows = _expand(table, self.pages)
         won = self.layer[at] == UNCLAIMED
+        if closed is not None:
+            won &= ~closed[at]
         self.layer[at[won]] = number
         self.claim[at[won]] = (rows[won] + first_row).astype(np.int32)
         wins = np.bincount(rows[won], minlength=len(table.pfn)).astype(np.int64)

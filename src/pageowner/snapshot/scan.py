@@ -173,6 +173,7 @@ def _set_handles(pages: Pages, records: Records) -> None:
     at = pages.heads.pfn - pages.section.start
     local = np.flatnonzero(at >= 0)
     row = at[local]
+    pages.heads.recorded[local] = records.allocated[row]
     pages.heads.handle[local] = np.where(records.allocated[row], records.rows["handle"][row], 0)
 
 
@@ -183,6 +184,7 @@ class _Painter:
         self.scan, self.pages, self.records = scan, pages, records
         self.canvas = Canvas.of(pages)
         self.claims: dict[int, list[Table]] = {}
+        self.type = np.append(pages.heads.type, np.uint8(0))[pages.head]
 
     def paint(self) -> SectionScan:
         for run in self.scan.runs:
@@ -195,11 +197,18 @@ class _Painter:
         owner = self._owners(claims)
         return SectionScan(self.pages, self.records, self.canvas.layer, self.canvas.claim, claims, owner)
 
-    def _put(self, run: LayerRun, table: Table) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    def _put(
+        self, run: LayerRun, table: Table, closed: npt.NDArray[np.bool_] | None = None
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         tables = self.claims.setdefault(run.number, [])
         first = sum(len(t.pfn) for t in tables)
         tables.append(table)
-        return self.canvas.paint(run.number, table, first)
+        return self.canvas.paint(run.number, table, first, closed)
+
+    def _others(self, run: LayerRun) -> npt.NDArray[np.bool_]:
+        """Pages whose type is another layer's alone, whatever its band: no walk of *run* can have them."""
+        codes = {code for r in self.scan.runs if r is not run for code in r.layer.types}
+        return np.asarray(np.isin(self.type, list(codes - set(run.layer.types))))
 
     def _reach(self, run: LayerRun) -> Table | None:
         if run.walked is None:
@@ -225,7 +234,7 @@ class _Painter:
         table = self._reach(run)
         if table is None:
             return
-        inside, wins = self._put(run, table)
+        inside, wins = self._put(run, table, self._others(run))
         lost = int(inside.sum() - wins.sum())
         if lost:
             self._count_lost(run, table, lost)
