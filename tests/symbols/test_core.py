@@ -76,9 +76,10 @@ def test_stack_lines_are_the_kernels(capture: Capture, kernel: Any) -> None:
 
 
 def test_drgns_helpers_work(kernel: Any) -> None:
-    # A root filesystem of another make has no /bin/busybox.
     failed = {n: a for n, a in answers(kernel[0]).items() if isinstance(a, str) and "Error: " in a}
-    assert failed.keys() <= {"path_lookup", "page cache", "inode paths"}
+    # Command lines are in user pages, which a filtered core leaves out.
+    assert failed.pop("command lines", "FaultError").startswith("FaultError")
+    assert failed == {}
 
 
 def test_unknown_globals_are_unknown(kernel: Any) -> None:
