@@ -14,8 +14,6 @@ from pageowner.symbols.kallsyms import Kallsyms
 from pageowner.symbols.regions import Others, Region, Span, Spans
 
 U64s = npt.NDArray[np.uint64]
-# nm(1): text and weak symbols, which may be functions
-_TEXT = "tTwW"
 
 
 class SymbolTable:
@@ -47,7 +45,8 @@ class SymbolTable:
         """
         core = self.kallsyms
         index = self._index[name]
-        while self._letter(index) in _TEXT:
+        # Letters do not tell: 7.2 has T for what lies in .data.
+        while int(core.addresses[index]) in self._text:
             try:
                 index = core.names.index(name, index + 1)
             except ValueError:
@@ -98,7 +97,7 @@ class SymbolTable:
         """drgn's symbol finder."""
         if address is not None:
             span = self.span_at(address)
-            return [_symbol(span)] if span and name in (None, span.name) else []
+            return [self._symbol(span)] if span and name in (None, span.name) else []
         if name is None:
             return [] if one else self._all()
         try:
@@ -107,16 +106,28 @@ class SymbolTable:
             return []
         # Outside the image's text and data (per-CPU offsets) there is a name, but no size.
         span = self.span_at(start) or Span(name, start, 0, "?", "")
-        return [_symbol(span._replace(name=name))]
+        return [self._symbol(span._replace(name=name))]
 
-    def _letter(self, index: int) -> str:
-        return chr(self.kallsyms.letters[index])
+    def _symbol(self, span: Span) -> Symbol:
+        binding = SymbolBinding.GLOBAL if span.letter.isupper() else SymbolBinding.LOCAL
+        if span.letter in "wWvV":
+            binding = SymbolBinding.WEAK
+        function = span.letter in "tTwW" and (bool(span.module) or span.start in self._text)
+        kind = SymbolKind.FUNC if function else SymbolKind.OBJECT
+        return Symbol(span.name, span.start, span.size, binding, kind)
+
+    @cached_property
+    def _text(self) -> range:
+        """Addresses of the image's functions."""
+        if "_stext" in self and "_etext" in self:
+            return range(self.lookup("_stext"), self.lookup("_etext"))
+        return range(0)
 
     def _all(self) -> list[Symbol]:
         core = self.kallsyms
         sizes = np.diff(core.addresses, append=core.addresses[-1:]).tolist()
         rows = zip(core.names, core.addresses.tolist(), sizes, map(chr, core.letters), strict=True)
-        return [_symbol(Span(*row, "")) for row in rows]
+        return [self._symbol(Span(*row, "")) for row in rows]
 
     def _tiers(self) -> Iterator[Spans]:
         """Where to look, in order; those outside the image only if it comes to that."""
@@ -172,11 +183,3 @@ class SymbolTable:
             for first, last in pairs
             if first in self and last in self
         ]
-
-
-def _symbol(span: Span) -> Symbol:
-    binding = SymbolBinding.GLOBAL if span.letter.isupper() else SymbolBinding.LOCAL
-    if span.letter in "wWvV":
-        binding = SymbolBinding.WEAK
-    kind = SymbolKind.FUNC if span.letter in _TEXT else SymbolKind.OBJECT
-    return Symbol(span.name, span.start, span.size, binding, kind)
