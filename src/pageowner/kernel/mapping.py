@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
 U32 = npt.NDArray[np.uint32]
 U8 = npt.NDArray[np.uint8]
-Anys = npt.NDArray[np.unsignedinteger]
+Anys = npt.NDArray[np.unsignedinteger[Any]]
 
 # Flags of a run. The first five are the page-table decoder's.
 SPECIAL = 1
@@ -73,7 +74,7 @@ class Overlaps:
 @dataclass(frozen=True)
 class Groups:
     """Tables that several mms share: group g is of rows ``start[g]`` … ``start[g+1]`` of ``mm`` and ``va``,
-    the address where the table begins; ``once``: the table page itself is shared, and mapcounts count it once.
+    the address where the table begins; ``once``: the table page itself is shared, so mapcounts count it once.
     """
 
     start: I64
@@ -154,7 +155,11 @@ class Mappings:
 
     def mapped_pages(self) -> int:
         """How many (mm, address) pairs of one page each are mapped."""
-        return sum(int((tier.lengths(_all(tier)) * self._times(tier, _all(tier), False)).sum()) for tier in self.tiers)
+        total = 0
+        for tier in self.tiers:
+            rows = _all(tier)
+            total += int((tier.lengths(rows) * self._times(tier, rows, False)).sum())
+        return total
 
     def mapcounts(self, start: int, n: int) -> npt.NDArray[np.int32]:
         """How often each of the pages *start* … *start* + *n* is mapped, int32[n].
@@ -263,4 +268,5 @@ def _empty() -> Overlaps:
 
 
 def _join(parts: list[Overlaps]) -> Overlaps:
-    return Overlaps(*(np.concatenate([getattr(p, name) for p in parts]) for name in Overlaps.__dataclass_fields__))
+    names = Overlaps.__dataclass_fields__
+    return Overlaps(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))

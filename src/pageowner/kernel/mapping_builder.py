@@ -80,7 +80,9 @@ class MappingBuilder:
         for key in np.unique(code).tolist():
             rows = np.flatnonzero(code == key)
             longest = CLASSES[(key >> 1) & 7]
-            length = None if longest == 1 else n[rows].astype(np.uint16 if longest <= 512 else np.uint32)
+            length: Anys | None = None
+            if longest > 1:
+                length = n[rows].astype(np.uint16 if longest <= 512 else np.uint32)
             tier = (key >> 16 << 32, (key >> 8) & 0xFF, longest, bool(key & 1))
             self._parts[tier].append((low[rows], place[rows], length))
 
@@ -88,9 +90,12 @@ class MappingBuilder:
         page = va >> np.uint64(12)
         group = (mm - self.n_mms).astype(np.uint64) << np.uint64(GROUP_BITS)
         single = mm.astype(np.uint64) << np.uint64(self.va_bits - 12)
-        return np.where(self.is_group(mm), group, single) | page
+        place: U64 = np.where(self.is_group(mm), group, single) | page
+        return place
 
-    def add_swap(self, mm: I64, va: U64, poisoned: npt.NDArray[np.bool_], type_: U8, offset: I64, n: I64) -> None:
+    def add_swap(
+        self, mm: I64, va: U64, poisoned: npt.NDArray[np.bool_], type_: U8, offset: I64, n: I64
+    ) -> None:
         """Runs of swap entries; those of groups are given to the first member (hugetlb is not swapped)."""
         rows = np.zeros(len(mm), SWAP_DTYPE)
         rows["mm"], rows["va"], rows["n"] = self.first_mm(mm), va, n
@@ -114,7 +119,8 @@ class MappingBuilder:
         count = np.concatenate([p[0] for p in parts])
         once = np.concatenate([np.full(len(p[0]), p[3], np.bool_) for p in parts])
         start = np.concatenate(([0], np.cumsum(count)))
-        return Groups(start, np.concatenate([p[1] for p in parts]), np.concatenate([p[2] for p in parts]), once)
+        mm, va = (np.concatenate([p[i] for p in parts]) for i in (1, 2))
+        return Groups(start, mm.astype(np.int64), va.astype(np.uint64), once)
 
 
 def _tier(

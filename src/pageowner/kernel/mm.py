@@ -37,10 +37,10 @@ FIELDS: dict[str, tuple[str, ...] | str] = {
 class Mms:
     """All address spaces, those of tasks first, by their lowest tgid.
 
-    ``address`` uint64[n] of the mm_struct; ``rows`` structured array (``pgd`` ``users`` ``count`` ``map_count``
-    ``total_vm`` ``pgtables_bytes``); ``pgd_pfn`` int64[n], -1 where the pgd is no address in the direct map.
-    ``pair_mm``, ``pair_tgid`` int64: which thread groups use which mm, by (mm, tgid); ``pair_start``: when the
-    group started, ns. ``broken``: lists not followed to their end; ``unreadable``: mms left out.
+    ``address`` uint64[n] of the mm_struct; ``rows`` structured array (``pgd`` ``users`` ``count``
+    ``map_count`` ``total_vm`` ``pgtables_bytes``); ``pgd_pfn`` int64[n], -1 for no direct-map address.
+    ``pair_mm``, ``pair_tgid`` int64: which thread groups use which mm, by (mm, tgid); ``pair_start``:
+    when the group started, ns. ``broken``: lists not followed to their end; ``unreadable``: mms left out.
     """
 
     address: U64

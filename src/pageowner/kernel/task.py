@@ -44,8 +44,9 @@ class Tasks:
 
     ``rows``: structured array with ``pid`` ``tgid`` (of the initial namespace, as page_owner stores them),
     ``comm`` (S16, raw), ``start_time`` (monotonic ns since boot), ``flags``, ``exit_state``, ``mm``,
-    ``stack``, ``signal``, ``files``, and where configured ``stack_vm_area``, ``cgroups``; ``address`` uint64[n].
-    ``broken``: lists that could not be followed to their end; ``unreadable``: tasks left out.
+    ``stack``, ``signal``, ``files``, and where configured ``stack_vm_area``, ``cgroups``;
+    ``address`` uint64[n]. ``broken``: lists that could not be followed to their end; ``unreadable``: tasks
+    left out.
     """
 
     address: U64
@@ -98,12 +99,11 @@ def read_tasks(kernel: Kernel) -> Tasks:
 
 
 def _dtype(kernel: Kernel) -> np.dtype[Any]:
-    wanted = FIELDS | {
-        column: members for column, members in OPTIONAL.items() if kernel.has_member("struct task_struct", column)
-    }
-    full = kernel.dtype("struct task_struct", wanted)
+    task = "struct task_struct"
+    wanted = FIELDS | {name: names for name, names in OPTIONAL.items() if kernel.has_member(task, name)}
+    full = kernel.dtype(task, wanted)
     # The structure ends with the FPU state, some kilobytes that nobody reads here.
-    fields = full.fields or {}
+    fields: dict[str, Any] = dict(full.fields or {})
     end = max(offset + field.itemsize for field, offset, *_ in fields.values())
     spec = {
         "names": list(fields),
@@ -117,7 +117,8 @@ def _dtype(kernel: Kernel) -> np.dtype[Any]:
 def _table(kernel: Kernel, address: U64, dtype: np.dtype[Any], broken: int) -> Tasks:
     rows, ok = kernel.gather(address, dtype)
     # A torn list leads to what is no task: pids are small, and a task has a signal_struct.
-    sane = ok & (rows["pid"] >= 0) & (rows["pid"] <= 1 << 22) & (rows["tgid"] >= 0) & (rows["tgid"] <= 1 << 22)
+    pid, tgid = rows["pid"], rows["tgid"]
+    sane = ok & (pid >= 0) & (pid <= 1 << 22) & (tgid >= 0) & (tgid <= 1 << 22)
     sane &= rows["signal"] >> np.uint64(63) != 0
     keep = np.flatnonzero(sane)
     keep = keep[np.lexsort((rows["pid"][keep], rows["tgid"][keep]))]

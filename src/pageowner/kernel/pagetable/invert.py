@@ -30,7 +30,7 @@ USER_SLOTS = ENTRIES // 2
 
 @dataclass(frozen=True)
 class Refs:
-    """References to tables of one level: ``pfn`` of the table, index of the ``mm``, ``va`` where it begins."""
+    """References to tables of one level: ``pfn`` of the table, index of the ``mm``, ``va`` it starts at."""
 
     pfn: I64
     mm: I64

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import drgn
 import numpy as np
@@ -30,7 +31,7 @@ def read_tables(read_phys: ReadPhys, pfns: I64) -> tuple[U64, Bools]:
     ok = np.zeros(len(pfns), np.bool_)
     cut = np.flatnonzero(np.diff(pfns) != 1) + 1
     bounds = [0, *cut.tolist(), len(pfns)]
-    for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+    for start, stop in pairwise(bounds):
         for low in range(start, stop, LONGEST):
             _read_group(read_phys, pfns, low, min(low + LONGEST, stop), rows, ok)
     return rows, ok

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,7 +103,7 @@ class X86_64:
         return Entries(kind, flags, pfn, type_)
 
     def decode_kernel(self, entries: U64, level: int) -> Entries:
-        """As :meth:`decode`, for the kernel's half: what is not PRESENT is nothing (bit 8 is GLOBAL there)."""
+        """As :meth:`decode`, for the kernel's half: without PRESENT there is nothing (bit 8 is GLOBAL)."""
         present = (entries & PRESENT_BIT) != 0
         _, leaf = _present(entries, level)
         kind = np.where(present, np.where(leaf, PAGE, TABLE), NONE).astype(np.uint8)
@@ -121,7 +122,8 @@ class X86_64:
         special = (entries & SPECIAL_BIT) != 0
         if level == PMD and self.huge_zero >= 0:
             special |= pfn == np.uint64(self.huge_zero)
-        return np.where(special, SPECIAL, 0).astype(np.uint8) | _size_flag(level)
+        flags: U8 = special.astype(np.uint8) * np.uint8(SPECIAL) | np.uint8(_size_flag(level))
+        return flags
 
     def _decode_absent(
         self, entries: U64, level: int, at: npt.NDArray[np.int64], kind: U8, flags: U8, pfn: U64, type_: U8
@@ -162,11 +164,9 @@ def _size_flag(level: int) -> int:
 def x86_64(kernel: Kernel) -> X86_64:
     """The decoder for *kernel*: paging levels and encryption bit from VMCOREINFO and globals."""
     mask = ADDRESS_BITS & ~(kernel.number("sme_mask") or 0)
-    try:
+    with suppress(LookupError):
         # Without the C-bit of SME and SEV or the shared bit of TDX (CONFIG_DYNAMIC_PHYSICAL_MASK).
         mask &= int(kernel.object("physical_mask")) or mask
-    except LookupError:
-        pass
     return X86_64(kernel.paging_levels, mask, read_swap_types(kernel), _huge_zero(kernel))
 
 
