@@ -13,6 +13,11 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is no failure.
+settings.register_profile("pageowner", deadline=None)
+settings.load_profile("pageowner")
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
