@@ -7,9 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from pageowner.escape import escape
-from pageowner.kernel.mapping import Mappings, read_mappings
 from pageowner.kernel.memmap import Heads
+from pageowner.kernel.process_memory import ProcessMemory, read_process_memory
 from pageowner.layers.base import Band, Bools, Layer, Selection, untyped
 
 ANON_BITS = 1
@@ -29,8 +28,8 @@ class Anon(Layer):
         return np.asarray(untyped(heads) & (heads.mapping_bits == ANON_BITS))
 
     def select(self, heads: Heads, rows: npt.NDArray[np.intp]) -> Selection:
-        mm = self._mappings.first_mm(heads.pfn[rows], heads.n[rows])
-        return Selection(rows, (mm.astype(np.int64) + 1).astype(np.uint64))
+        mm = self._memory.first_mm(heads.pfn[rows], heads.n[rows])
+        return Selection(rows, (mm + 1).astype(np.uint64))
 
     def describe(self, keys: npt.NDArray[np.uint64]) -> pl.DataFrame:
         return pl.DataFrame(
@@ -38,11 +37,8 @@ class Anon(Layer):
         )
 
     @property
-    def _mappings(self) -> Mappings:
-        return self.kernel.memo(read_mappings)
+    def _memory(self) -> ProcessMemory:
+        return self.kernel.memo(read_process_memory)
 
     def _owner(self, mm: int) -> str:
-        if mm < 0:
-            return "not mapped"
-        pid, comm = self._mappings.process(mm)
-        return f"pid {pid} ({escape(comm, '()')})"
+        return self._memory.name(mm) if mm >= 0 else "not mapped"

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import polars as pl
 
 from pageowner.kernel.folio import FolioCounts
-from pageowner.kernel.mapping import Mappings, read_mappings
+from pageowner.kernel.process_memory import ProcessMemory, read_process_memory
 from pageowner.layers.line import line_columns, render_lines
 from pageowner.snapshot.scan import LayerRun, Scan, SectionScan
 
@@ -80,20 +80,18 @@ class OwnerLines:
         )
 
     def _mapped(self, blocks: pl.DataFrame) -> dict[str, Any]:
-        mappings: Mappings = self._scan.kernel.memo(read_mappings)
-        start, end, pid = mappings.lowest(
+        memory: ProcessMemory = self._scan.kernel.memo(read_process_memory)
+        found = memory.lowest(
             blocks.get_column("pfn").to_numpy(),
             blocks.get_column("n").to_numpy(),
             blocks.get_column("tgid").to_numpy() if "tgid" in blocks.columns else None,
             blocks.get_column("ts_nsec").to_numpy() if "ts_nsec" in blocks.columns else None,
         )
-        text = pl.DataFrame({"pid": pid}).select(
-            pl.when(pl.col("pid") >= 0)
-            .then(pl.format(" pid {}", "pid"))
-            .otherwise(pl.lit(""))
-            .alias("by_pid")
+        pid = pl.DataFrame({"pid": found.by_pid})
+        by_pid = pid.select(
+            pl.when(pl.col("pid") != 0).then(pl.format(" pid {}", "pid")).otherwise(pl.lit(""))
         )
-        return {"start": start, "end": end, "by_pid": text.to_series()}
+        return {"start": found.start, "end": found.end, "by_pid": by_pid.to_series()}
 
 
 def owner_ids(section: SectionScan) -> I64:

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from pageowner.kernel.mapping import Mappings, read_mappings
 from pageowner.kernel.page_owner import PageOwner
 from pageowner.kernel.pageblock import PageBlocks, read_pageblocks
+from pageowner.kernel.process_memory import ProcessMemory, read_process_memory
 from pageowner.kernel.record_table import record_table
 from pageowner.layers.base import Band
 from pageowner.ownertext.tables import Texts, TextTables
@@ -171,8 +171,8 @@ class _Reporter:
         return merged.get_column("line").fill_null(merged.get_column("whole")) + "\n"
 
     def _mapped(self, records: pl.DataFrame) -> pl.Series:
-        mappings: Mappings = self.scan.kernel.memo(read_mappings)
-        return mappings.mapped_lines(records.get_column("pfn").to_numpy(), records.get_column("n").to_numpy())
+        memory: ProcessMemory = self.scan.kernel.memo(read_process_memory)
+        return memory.mapped_lines(records.get_column("pfn").to_numpy(), records.get_column("n").to_numpy())
 
 
 def _block_pages() -> pl.Expr:

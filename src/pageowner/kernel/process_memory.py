@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Processes and what they map: tasks, address spaces and inverted page tables, read once per kernel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from pageowner.escape import escape
+from pageowner.kernel.mapped_at import Lowest, lowest, mapped
+from pageowner.kernel.mapping import Mappings
+from pageowner.kernel.mm import NO_TASK, Mms, read_mms
+from pageowner.kernel.pagetable.invert import Counts, invert
+from pageowner.kernel.pagetable.tables import TablePages
+from pageowner.kernel.pagetable.x86_64 import x86_64
+from pageowner.kernel.sections import read_sections
+from pageowner.kernel.target import Kernel
+from pageowner.kernel.task import Tasks, read_tasks
+from pageowner.ownertext.hextext import hex_text
+
+I64 = npt.NDArray[np.int64]
+_AT_ONCE = 4096  # blocks per batch when all their mappings are listed
+_FOREVER = np.iinfo(np.uint64).max
+
+
+@dataclass(frozen=True)
+class ProcessMemory:
+    """``mms`` are ordered by their lowest tgid; ``mappings`` and ``tables`` number them by that order."""
+
+    tasks: Tasks
+    mms: Mms
+    mappings: Mappings
+    tables: TablePages
+    counts: Counts
+
+    def name(self, mm: int) -> str:
+        """``pid 98 (a.out)`` of the process with the lowest pid, safe to print; ``mm:0x…`` without one."""
+        tgid = int(self.mms.lowest_tgid[mm])
+        if tgid == NO_TASK:
+            return f"pid -1 (mm:0x{int(self.mms.address[mm]):x})"
+        return f"pid {tgid} ({self._comm_of.get(tgid, '')})"
+
+    @cached_property
+    def _comm_of(self) -> dict[int, str]:
+        leaders = self.tasks.leaders
+        names = self.tasks.comm
+        return {int(self.tasks.rows["tgid"][row]): escape(names[row], "()") for row in leaders.tolist()}
+
+    def lowest(self, pfn: I64, n: I64, tgid: I64 | None, ts: npt.NDArray[np.uint64] | None) -> Lowest:
+        """Where each block is mapped, for its owner line: :func:`pageowner.kernel.mapped_at.lowest`.
+
+        Without a record (*tgid* None) nobody counts as the allocating process.
+        """
+        if tgid is None:
+            tgid = np.full(len(pfn), -1, np.int64)
+        if ts is None:
+            ts = np.full(len(pfn), _FOREVER, np.uint64)
+        return lowest(self.mappings, self.mms, pfn, n, tgid.astype(np.int64), ts.astype(np.uint64))
+
+    def first_mm(self, pfn: I64, n: I64) -> I64:
+        """Number of the mm with the lowest tgid that maps any page of each block; -1 for none."""
+        found = self.mappings.of_blocks(pfn, n)
+        out = np.full(len(pfn), len(self.mms), np.int64)
+        np.minimum.at(out, found.block, found.mm)
+        return np.where(out == len(self.mms), -1, out)
+
+    def mapped_lines(self, pfn: I64, n: I64) -> pl.Series:
+        """The MAPPED lines of each block, each with its newline; "" for a block that nobody maps."""
+        parts = [pl.Series("mapped", [], pl.String)]
+        for start in range(0, len(pfn), _AT_ONCE):
+            stop = min(start + _AT_ONCE, len(pfn))
+            parts.append(self._lines(pfn[start:stop], n[start:stop]))
+        return pl.concat(parts)
+
+    def _lines(self, pfn: I64, n: I64) -> pl.Series:
+        rows = mapped(self.mappings, self.mms, pfn, n)
+        names = {int(t): self._comm_of.get(int(t), "") for t in np.unique(rows.tgid) if t != NO_TASK}
+        nameless = rows.tgid == NO_TASK
+        comm = pl.Series([names.get(t, "") for t in np.unique(rows.tgid).tolist()], dtype=pl.String)
+        who = comm.gather(np.searchsorted(np.unique(rows.tgid), rows.tgid)) if len(rows) else comm
+        frame = pl.DataFrame(
+            {
+                "block": rows.block,
+                "tgid": rows.tgid,
+                "who": pl.select(
+                    pl.when(pl.Series(nameless))
+                    .then("mm:0x" + hex_text(self.mms.address[rows.mm]))
+                    .otherwise(who)
+                ).to_series(),
+                "start": hex_text(rows.start),
+                "end": hex_text(rows.end),
+                "page": rows.page,
+                "special": rows.special,
+                "migrating": rows.migrating,
+            }
+        )
+        line = pl.format("MAPPED pid {} ({}) 0x{} - 0x{} page {}", "tgid", "who", "start", "end", "page")
+        special = pl.when("special").then(pl.lit(" special")).otherwise(pl.lit(""))
+        migrating = pl.when("migrating").then(pl.lit(" migrating")).otherwise(pl.lit(""))
+        lines = frame.select("block", (line + special + migrating + "\n").alias("line"))
+        joined = lines.group_by("block", maintain_order=True).agg(pl.col("line").str.join(""))
+        blocks = pl.DataFrame({"block": np.arange(len(pfn))})
+        return (
+            blocks.join(joined, on="block", how="left", maintain_order="left")["line"]
+            .fill_null("")
+            .alias("mapped")
+        )
+
+
+def read_process_memory(kernel: Kernel) -> ProcessMemory:
+    """Read all tasks, all mms and all their page tables. Use it through ``kernel.memo``."""
+    sections = kernel.memo(read_sections)
+    tasks = kernel.memo(read_tasks)
+    mms = read_mms(kernel, tasks, sections.vmemmap, sections.page_size)
+    last = sections.rows[-1]
+    mappings, tables, counts = invert(kernel.read_phys, x86_64(kernel), mms.pgd_pfn, last.start + last.n)
+    return ProcessMemory(tasks, mms, mappings, tables, counts)
