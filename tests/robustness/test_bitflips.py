@@ -7,7 +7,7 @@ from pathlib import Path
 
 import drgn
 import pytest
-from flips import ReadLog, flipped, run_command
+from tests.robustness.flips import ReadLog, flipped, run_command
 
 from pageowner.kernel.target import Kernel
 from pageowner.snapshot.report import Selection, report_tables
