@@ -10,6 +10,7 @@ from pageowner.symbols.btf import MAX_BYTES, Btf
 from pageowner.symbols.btf_types import BtfTypes
 from pageowner.symbols.globals import GlobalFinder
 from pageowner.symbols.kallsyms import load_kallsyms
+from pageowner.symbols.kallsyms_text import parse_kallsyms
 from pageowner.symbols.module_types import ModuleTypes
 from pageowner.symbols.modules import load_others
 from pageowner.symbols.table import SymbolTable
@@ -18,7 +19,7 @@ from pageowner.symbols.vmcoreinfo import read_vmcoreinfo
 FINDER = "pageowner"
 
 
-def attach(prog: Program, btf: bytes | None = None) -> SymbolTable:
+def attach(prog: Program, btf: bytes | None = None, kallsyms: str | None = None) -> SymbolTable:
     """Make *prog* know the kernel's types, globals and symbols; plain drgn objects and helpers then work.
 
     If *prog* has vmlinux's debug information already, types and globals stay with that; symbols come from
@@ -26,10 +27,17 @@ def attach(prog: Program, btf: bytes | None = None) -> SymbolTable:
 
     :param btf: the kernel's BTF if it is at hand (``/sys/kernel/btf/vmlinux``); else it is read from the
         target's memory.
+    :param kallsyms: text of a saved /proc/kallsyms or System.map, for a kernel whose own table cannot be
+        read.
     :returns: the symbols; those of modules are read when first asked for.
     :raises SymbolsError: if VMCOREINFO, kallsyms or BTF are missing or damaged.
     """
-    symbols = SymbolTable(load_kallsyms(prog, read_vmcoreinfo(prog)), lambda: load_others(prog))
+    note = read_vmcoreinfo(prog)
+    if kallsyms is None:
+        table = load_kallsyms(prog, note)
+    else:
+        table = parse_kallsyms(kallsyms, note.symbols.get("_stext", 0))
+    symbols = SymbolTable(table, lambda: load_others(prog))
     prog.register_symbol_finder(FINDER, symbols.finder, enable_index=0)
     if not _has_debug_info(prog):
         types = BtfTypes(prog, Btf(read_btf(prog, symbols) if btf is None else btf))

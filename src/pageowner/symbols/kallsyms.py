@@ -15,6 +15,7 @@ import numpy.typing as npt
 from drgn import FaultError, Program
 
 from pageowner.errors import SymbolsError
+from pageowner.symbols.kallsyms_scan import find_kallsyms
 from pageowner.symbols.vmcoreinfo import Vmcoreinfo
 
 MAX_SYMBOLS = 4_000_000
@@ -49,24 +50,17 @@ class Kallsyms:
 
 
 def load_kallsyms(prog: Program, note: Vmcoreinfo) -> Kallsyms:
-    """Read and expand the table that VMCOREINFO points to (Linux 6.0, f09bddbd8661, and backports).
+    """Read and expand the table that VMCOREINFO points to (6.0, f09bddbd8661, and backports), or find it.
 
-    :raises SymbolsError: if VMCOREINFO does not say where it is, or it is damaged.
+    :raises SymbolsError: if there is none, or it is damaged.
     """
     where = note.symbols
-    missing = [
-        name
-        for name in ("names", "num_syms", "token_table", "token_index")
-        if not where.get(f"kallsyms_{name}")
-    ]
-    if missing or not (where.get("kallsyms_offsets") or where.get("kallsyms_addresses")):
-        raise SymbolsError(
-            "VMCOREINFO does not say where kallsyms is (kernel older than 6.0 or without CONFIG_KALLSYMS): "
-            "give the kernel's debug file with -s VMLINUX"
-        )
+    needed = [f"kallsyms_{name}" for name in ("names", "num_syms", "token_table", "token_index")]
+    values = where.get("kallsyms_offsets") or where.get("kallsyms_addresses")
+    if not values or not all(where.get(name) for name in needed):
+        where = find_kallsyms(prog, note)
     try:
-        raw = _read(prog, where)
-        return expand(raw, where.get("_stext", 0))
+        return expand(_read(prog, where), where.get("_stext", 0))
     except FaultError as error:
         raise SymbolsError(f"{_CORRUPT}: {error}") from error
 
@@ -82,7 +76,7 @@ def expand(raw: RawKallsyms, stext: int) -> Kallsyms:
         raise SymbolsError(_CORRUPT)
     for addresses in raw.addresses():
         if not stext or stext in addresses[[i for i, name in enumerate(names) if name == "_stext"]]:
-            return _in_address_order(Kallsyms(addresses, names, letters))
+            return in_address_order(Kallsyms(addresses, names, letters))
     raise SymbolsError(f"{_CORRUPT}: its _stext is not where VMCOREINFO says")
 
 
@@ -179,7 +173,8 @@ def meanings(offsets: npt.NDArray[np.int32], at: int, base: int | None) -> list[
     return [percpu, start + offsets.view(np.uint32).astype(np.uint64)]
 
 
-def _in_address_order(table: Kallsyms) -> Kallsyms:
+def in_address_order(table: Kallsyms) -> Kallsyms:
+    """*table* by address; aliases keep their order."""
     if bool((table.addresses[1:] >= table.addresses[:-1]).all()):
         return table
     order = np.argsort(table.addresses, kind="stable")
