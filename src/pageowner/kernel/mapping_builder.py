@@ -40,8 +40,8 @@ class MappingBuilder:
         self.runs = 0
         self._parts: dict[tuple[int, int, int, bool], list[tuple[U32, U64, Anys | None]]] = defaultdict(list)
         self._swaps: list[npt.NDArray[np.void]] = []
-        self._group_parts: list[tuple[I64, I64, U64, bool]] = []
-        self._group_first: list[I64] = [np.empty(0, np.int64)]
+        self._members: list[tuple[I64, I64, U64]] = []
+        self._once: list[npt.NDArray[np.bool_]] = []
 
     @staticmethod
     def most_mms(va_bits: int) -> int:
@@ -57,18 +57,23 @@ class MappingBuilder:
 
     def first_mm(self, mm: I64) -> I64:
         """*mm*, groups replaced by their first member."""
-        first = np.concatenate(self._group_first)
+        rows = np.flatnonzero(self.is_group(mm))
+        if not len(rows):
+            return mm
+        groups = self._groups()
         out = mm.copy()
-        group = self.is_group(mm)
-        out[group] = first[mm[group] - self.n_mms]
+        out[rows] = groups.mm[groups.start[mm[rows] - self.n_mms]]
         return out
 
-    def add_groups(self, count: I64, mm: I64, va: U64, once: bool) -> I64:
-        """New groups of *count* members each, which follow each other in *mm* and *va*; their numbers."""
-        start = self.n_mms + sum(len(first) for first in self._group_first)
-        self._group_parts.append((count, mm, va, once))
-        self._group_first.append(mm[np.cumsum(count) - count])
-        return np.arange(start, start + len(count))
+    def new_groups(self, count: int, once: bool = False) -> I64:
+        """Numbers for *count* new groups; *once*: mapcounts count a group as one mapping."""
+        start = self.n_mms + sum(len(part) for part in self._once)
+        self._once.append(np.full(count, once, np.bool_))
+        return np.arange(start, start + count)
+
+    def join_groups(self, group: I64, mm: I64, va: U64) -> None:
+        """Make a table that begins at *va* of *mm* a member of *group*."""
+        self._members.append((group - self.n_mms, mm, va))
 
     def add(self, mm: I64, va: U64, pfn: I64, n: I64, flags: U8) -> None:
         """Runs of *n* pages from *pfn* on, at *va* of *mm* (a group: from the start of its table)."""
@@ -114,13 +119,13 @@ class MappingBuilder:
         return Mappings(tuple(tiers), self._groups(), swaps, self.va_bits)
 
     def _groups(self) -> Groups:
-        none = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint64), False)
-        parts = [none, *self._group_parts]
-        count = np.concatenate([p[0] for p in parts])
-        once = np.concatenate([np.full(len(p[0]), p[3], np.bool_) for p in parts])
-        start = np.concatenate(([0], np.cumsum(count)))
-        mm, va = (np.concatenate([p[i] for p in parts]) for i in (1, 2))
-        return Groups(start, mm.astype(np.int64), va.astype(np.uint64), once)
+        none = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint64))
+        parts = [none, *self._members]
+        group, mm, va = (np.concatenate([p[i] for p in parts]) for i in range(3))
+        once = np.concatenate([np.empty(0, np.bool_), *self._once])
+        order = np.argsort(group, kind="stable")
+        start = np.searchsorted(group[order], np.arange(len(once) + 1))
+        return Groups(start, mm[order].astype(np.int64), va[order].astype(np.uint64), once)
 
 
 def _tier(
@@ -131,5 +136,5 @@ def _tier(
     lengths = [p[2] for p in parts if p[2] is not None]
     n = np.concatenate(lengths) if lengths else None
     parts.clear()
-    order = np.argsort(pfn, kind="stable")
+    order = np.argsort(pfn)
     return Tier(base, flags, longest, grouped, pfn[order], place[order], None if n is None else n[order])

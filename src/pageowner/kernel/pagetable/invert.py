@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from pageowner.kernel.mapping import Mappings
 from pageowner.kernel.mapping_builder import MappingBuilder
+from pageowner.kernel.pagetable.alike import Alike
 from pageowner.kernel.pagetable.runs import Runs, decode_runs
 from pageowner.kernel.pagetable.tables import ENTRIES, ReadPhys, TablePages, read_tables
 from pageowner.kernel.pagetable.x86_64 import PGD, PMD, POISONED, PTE, X86_64
@@ -80,6 +81,7 @@ class Inverter:
     counts: Counts = field(default_factory=Counts)
     batch: int = BATCH
     pages: list[TablePages] = field(default_factory=list)
+    _alike: Alike = field(default_factory=Alike)
     _seen: dict[int, npt.NDArray[np.uint8]] = field(default_factory=dict)
 
     def run(self, pgds: I64, mms: I64 | None = None) -> None:
@@ -117,7 +119,7 @@ class Inverter:
         self.counts.bad += runs.bad
         self.counts.markers += runs.markers
         self._store(refs, runs, level)
-        return self._children(refs, runs, level)
+        return self._children(refs, runs, level) if level > PTE else refs
 
     def _fresh(self, refs: Refs, level: int) -> Refs:
         """Those of *refs*, by PFN, whose table was not yet met at this level and can be a table."""
@@ -133,6 +135,8 @@ class Inverter:
         return refs.take(first[new])
 
     def _store(self, refs: Refs, runs: Runs, level: int) -> None:
+        if level == PTE:
+            refs, runs = self._group(refs, runs)
         shift = self.arch.shift(level)
         va = refs.va[runs.row] + (runs.column.astype(np.uint64) << np.uint64(shift))
         pages = runs.n << (shift - 12)
@@ -143,6 +147,27 @@ class Inverter:
         if other.any():
             swap = (mm[other], va[other], runs.kind[other] == POISONED, runs.type[other])
             self.builder.add_swap(*swap, runs.pfn[other], pages[other])
+
+    def _group(self, refs: Refs, runs: Runs) -> tuple[Refs, Runs]:
+        """Replace large tables by groups of like ones; of a group that is known, the runs are not kept."""
+        row, first, second, group = self._alike.find(runs)
+        if not len(row):
+            return refs, runs
+        new = np.flatnonzero(group < 0)
+        _, sample, which = np.unique(first[new], return_index=True, return_inverse=True)
+        # Equal in the first sum but not in the second: leave those alone.
+        alike = second[new][sample][which] == second[new]
+        made = self.builder.new_groups(len(sample))
+        group[new[alike]] = made[which[alike]]
+        self._alike.learn(first[new][sample], second[new][sample], made)
+        member = np.flatnonzero(group >= 0)
+        self.builder.join_groups(group[member], refs.mm[row[member]], refs.va[row[member]])
+        keep = np.ones(len(refs), np.bool_)
+        keep[row[member]] = False
+        keep[row[new[sample]]] = True
+        mm, va = refs.mm.copy(), refs.va.copy()
+        mm[row[new[sample]]], va[row[new[sample]]] = made, 0
+        return Refs(refs.pfn, mm, va), runs.take(np.flatnonzero(keep[runs.row]))
 
     def _children(self, refs: Refs, runs: Runs, level: int) -> Refs:
         row, column = runs.tables >> 9, runs.tables & (ENTRIES - 1)
@@ -162,7 +187,8 @@ class Inverter:
         if not many.any():
             return refs
         member = np.repeat(many, count)
-        groups = self.builder.add_groups(count[many], refs.mm[member], refs.va[member], once=True)
+        groups = self.builder.new_groups(int(many.sum()), once=True)
+        self.builder.join_groups(np.repeat(groups, count[many]), refs.mm[member], refs.va[member])
         mm, va = refs.mm[first], refs.va[first]
         mm[many], va[many] = groups, 0
         return Refs(unique, mm, va)

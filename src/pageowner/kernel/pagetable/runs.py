@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,11 @@ class Runs:
     table_pfns: I64
     bad: int
     markers: int
+
+    def take(self, keep: I64) -> Runs:
+        """Only the runs *keep*; pointers to tables and counts as they are."""
+        names = ("row", "column", "n", "kind", "flags", "pfn", "type")
+        return replace(self, **{name: getattr(self, name)[keep] for name in names})
 
     @property
     def is_page(self) -> npt.NDArray[np.bool_]:
