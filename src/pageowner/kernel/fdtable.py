@@ -9,15 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pageowner.kernel.arrays import gather_words
 from pageowner.kernel.target import Kernel
 from pageowner.kernel.task import Tasks, read_tasks
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
-# A table of descriptors is at most sysctl_nr_open long (fs/file.c); more is a torn word.
-LONGEST_TABLE = 1 << 24
-# Descriptors read at once.
-PIECE = 1 << 22
+# sysctl_nr_open is 2^20 unless raised (fs/file.c); more than this is a torn word.
+LONGEST_TABLE = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ def read_open_files(kernel: Kernel) -> OpenFiles:
     tasks = kernel.memo(read_tasks)
     pids, comm, first_of = _holders(tasks)
     tables, lost = _tables(kernel, first_of)
-    owner, fd, file = _descriptors(kernel, tables)
+    owner, fd, file = gather_words(kernel, tables["fd"], tables["max"])
     # Ascending pids, so that the first of equal files is the lowest pid's, lowest descriptor.
     order = np.lexsort((fd, pids[owner], file))
     file, owner, fd = file[order], owner[order], fd[order]
@@ -102,22 +101,6 @@ def _tables(kernel: Kernel, files: U64) -> tuple[npt.NDArray[Any], int]:
     out["fd"] = np.where(good, rows["fd"], 0)
     out["max"] = np.where(good, rows["max"], 0)
     return out, int((~good).sum())
-
-
-def _descriptors(kernel: Kernel, tables: npt.NDArray[Any]) -> tuple[I64, I64, U64]:
-    """(table, fd, file) of every descriptor in use. Tables of one length are gathered together."""
-    owners, fds, files = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [np.empty(0, np.uint64)]
-    for length in np.unique(tables["max"]).tolist():
-        same = np.flatnonzero(tables["max"] == length) if length else np.empty(0, np.intp)
-        step = max(PIECE // max(length, 1), 1)
-        for start in range(0, len(same), step):
-            piece = same[start : start + step]
-            rows, ok = kernel.gather(tables["fd"][piece], np.dtype([("fd", "<u8", (length,))]))
-            table, fd = np.nonzero((rows["fd"] != 0) & ok[:, None])
-            owners.append(piece[table])
-            fds.append(fd)
-            files.append(rows["fd"][table, fd])
-    return np.concatenate(owners), np.concatenate(fds), np.concatenate(files)
 
 
 def _file_dtype(kernel: Kernel) -> np.dtype[Any]:

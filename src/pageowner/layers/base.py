@@ -69,12 +69,17 @@ class Selection:
 
 @dataclass
 class Claims:
-    """Runs of pages that owners list: ``pfn`` and ``n`` int64, ``key`` uint64, ``columns`` align."""
+    """Runs of pages that owners list: ``pfn`` and ``n`` int64, ``key`` uint64, ``columns`` align.
+
+    ``held``: the owner only holds references to these; they count as claims of the band HELD, whatever
+    the band of the layer (a buffer that a process registered stays the process's).
+    """
 
     pfn: npt.NDArray[np.int64]
     n: npt.NDArray[np.int64]
     key: npt.NDArray[np.uint64]
     columns: dict[str, Column] = field(default_factory=dict)
+    held: bool = False
 
 
 class Layer:

@@ -56,6 +56,8 @@ class LayerRun:
     failed: str | None = None
     """Why it stopped: its pages are UNKNOWN_PAGE."""
     walked: Walked | None = None
+    held: Walked | None = None
+    """What its owners merely hold, whatever its band: claimed with the band HELD."""
     stale: int = 0
     """Pages that a walk listed but the page itself says are free or another type's."""
     users: int = 0
@@ -153,19 +155,29 @@ class Scan:
             pieces.extend(run.layer.walk())  # what came before a failure stays
         except Exception as error:  # a layer may be anybody's code: it must not cost the report
             run.failed = _why(error)
-        if pieces:
-            run.walked = Walked(pieces)
+        owned, held = [p for p in pieces if not p.held], [p for p in pieces if p.held]
+        run.walked = Walked(owned) if owned else None
+        run.held = Walked(held) if held else None
 
     def section(self, section: Section) -> SectionScan:
         """Read and own one section."""
-        pages = read_pages(self.kernel, self.layout, section)
+        pages, records = self.read(section)
         self.coverage.scanned += int(pages.valid.sum())
         self.coverage.unreadable += pages.unreadable
         self.coverage.torn += pages.torn
+        return self.paint(pages, records)
+
+    def read(self, section: Section) -> tuple[Pages, Records | None]:
+        """The struct pages of one section, and its allocation records if there are any."""
+        pages = read_pages(self.kernel, self.layout, section)
         records = self.page_owner.records(section) if isinstance(self.page_owner, PageOwner) else None
         if records is not None:
             _set_handles(pages, records)
-        return _Painter(self, pages, records).paint()
+        return pages, records
+
+    def paint(self, pages: Pages, records: Records | None, only: LayerRun | None = None) -> SectionScan:
+        """Give each of *pages* to the layer that owns it; or show what *only* one layer claims of them."""
+        return _Painter(self, pages, records).paint(only)
 
 
 def _set_handles(pages: Pages, records: Records) -> None:
@@ -186,16 +198,31 @@ class _Painter:
         self.claims: dict[int, list[Table]] = {}
         self.type = np.append(pages.heads.type, np.uint8(0))[pages.head]
 
-    def paint(self) -> SectionScan:
-        for run in self.scan.runs:
-            if run.layer.types:
-                self._typed_walk(run)
-            self._walked(run)
-            self._selected(run)
-        self._leftovers()
+    def paint(self, only: LayerRun | None = None) -> SectionScan:
+        if only is None:
+            self._of_all()
+        else:
+            self._of_run(only)
+            self._walked(only, only.held)
         claims = {number: concatenate(tables) for number, tables in self.claims.items()}
         owner = self._owners(claims)
         return SectionScan(self.pages, self.records, self.canvas.layer, self.canvas.claim, claims, owner)
+
+    def _of_all(self) -> None:
+        strong = [run for run in self.scan.runs if run.layer.band < Band.HELD]
+        for run in strong:
+            self._of_run(run)
+        for run in self.scan.runs:
+            self._walked(run, run.held)
+        for run in self.scan.runs[len(strong) :]:
+            self._of_run(run)
+        self._leftovers()
+
+    def _of_run(self, run: LayerRun) -> None:
+        if run.layer.types:
+            self._typed_walk(run)
+        self._walked(run, run.walked)
+        self._selected(run)
 
     def _put(
         self, run: LayerRun, table: Table, closed: npt.NDArray[np.bool_] | None = None
@@ -210,16 +237,16 @@ class _Painter:
         codes = {code for r in self.scan.runs if r is not run for code in r.layer.types}
         return np.asarray(np.isin(self.type, list(codes - set(run.layer.types))))
 
-    def _reach(self, run: LayerRun) -> Table | None:
-        if run.walked is None:
+    def _reach(self, walked: Walked | None) -> Table | None:
+        if walked is None:
             return None
         section = self.pages.section
-        table = run.walked.between(section.start, section.start + section.n - 1)
+        table = walked.between(section.start, section.start + section.n - 1)
         return table if len(table.pfn) else None
 
     def _typed_walk(self, run: LayerRun) -> None:
         """A walked claim on a page of the layer's own type says more than the type: it goes first."""
-        table = self._reach(run)
+        table = self._reach(run.walked)
         if table is None:
             return
         at = table.pfn - self.pages.section.start
@@ -230,8 +257,8 @@ class _Painter:
             columns = {k: v[own] for k, v in table.columns.items()}
             self._put(run, Table(table.pfn[own], table.n[own], table.key[own], columns))
 
-    def _walked(self, run: LayerRun) -> None:
-        table = self._reach(run)
+    def _walked(self, run: LayerRun, walked: Walked | None) -> None:
+        table = self._reach(walked)
         if table is None:
             return
         inside, wins = self._put(run, table, self._others(run))

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The ring buffers of tracing (kernel/trace/ring_buffer.c), one ring of pages per CPU and trace array."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import drgn
+import numpy as np
+import numpy.typing as npt
+
+from pageowner.kernel.arrays import gather_words
+from pageowner.kernel.lists import list_entries
+from pageowner.kernel.target import Kernel
+
+U64 = npt.NDArray[np.uint64]
+I64 = npt.NDArray[np.int64]
+_PER_CPU = "struct ring_buffer_per_cpu"
+# The low bits of a next pointer say where the head is.
+_FLAGS = np.uint64(3)
+# Longest ring that is followed: 4 GiB of one CPU.
+LONGEST_RING = 1 << 20
+MAX_CPUS = 8192
+
+
+@dataclass(frozen=True)
+class TraceBuffer:
+    """One buffer of a trace array: ``name`` ("" is the global one), ``buffer`` its ``struct trace_buffer``."""
+
+    name: str
+    buffer: int
+    snapshot: bool
+
+
+def trace_buffers(kernel: Kernel) -> Iterator[TraceBuffer]:
+    """The buffers on ``ftrace_trace_arrays``, those of snapshots (max_buffer) too."""
+    link = kernel.offset("struct trace_array", "list")
+    head = kernel.object("ftrace_trace_arrays").address_of_().value_()
+    for node in list_entries(kernel, head, 1 << 16):
+        array = drgn.Object(kernel.prog, "struct trace_array *", node - link)
+        for member in ("array_buffer", "max_buffer", "snapshot_buffer"):  # renamed in 7.x
+            try:
+                buffer = int(getattr(array, member).buffer)
+                name = kernel.read_string(int(array.name), 128) if array.name else ""
+            except (AttributeError, drgn.FaultError):
+                continue
+            if buffer:
+                yield TraceBuffer(name or "", buffer, member != "array_buffer")
+
+
+def cpu_buffers(kernel: Kernel, buffers: U64) -> tuple[I64, I64, U64]:
+    """(index of the buffer, CPU, address of the ``ring_buffer_per_cpu``) of all CPUs of *buffers*."""
+    cpus = min(int(kernel.object("nr_cpu_ids")), MAX_CPUS)
+    rows, ok = kernel.gather(buffers, kernel.dtype("struct trace_buffer", {"buffers": "buffers"}))
+    return gather_words(kernel, rows["buffers"], np.where(ok, cpus, 0))
+
+
+def ring_pages(kernel: Kernel, rings: U64) -> tuple[I64, U64, I64]:
+    """(index of the ring, address, pages) of all data pages of these ``ring_buffer_per_cpu``."""
+    fields = {"pages": "pages", "reader": "reader_page", "nr": "nr_pages"}
+    rows, ok = kernel.gather(rings, kernel.dtype(_PER_CPU, dict(fields)))
+    owner, nodes = _follow(kernel, np.where(ok, rows["pages"], 0), rows["nr"])
+    readers = np.flatnonzero(ok & (rows["reader"] != 0))
+    # A buffer_page begins with its list node.
+    owner = np.concatenate([owner, readers])
+    nodes = np.concatenate([nodes, rows["reader"][readers]])
+    wanted: dict[str, tuple[str, ...] | str] = {"page": "page"}
+    if kernel.has_member("struct buffer_page", "order"):  # f9b94daa542a, 6.8
+        wanted["order"] = "order"
+    pages, ok = kernel.gather(nodes, kernel.dtype("struct buffer_page", wanted))
+    order = pages["order"].astype(np.int64) if "order" in wanted else np.zeros(len(pages), np.int64)
+    good = ok & (pages["page"] != 0) & (order < 16)
+    own = owner[good], np.ascontiguousarray(pages["page"][good]), np.int64(1) << order[good]
+    spare = _spare(kernel, rings)
+    return (
+        np.concatenate([own[0], spare[0]]),
+        np.concatenate([own[1], spare[1]]),
+        np.concatenate([own[2], np.ones(len(spare[0]), np.int64)]),
+    )
+
+
+def _follow(kernel: Kernel, first: U64, lengths: npt.NDArray[np.unsignedinteger]) -> tuple[I64, U64]:
+    """All rings one step at a time, each until it is back or has had as many pages as it should have."""
+    left = np.minimum(lengths.astype(np.uint64), np.uint64(LONGEST_RING)).astype(np.int64)
+    owner = np.flatnonzero((first != 0) & (left > 0))
+    node = first[owner]
+    owners, nodes = [np.empty(0, np.int64)], [np.empty(0, np.uint64)]
+    while len(owner):
+        owners.append(owner)
+        nodes.append(node)
+        left[owner] -= 1
+        rows, ok = kernel.gather(node, np.dtype([("next", "<u8")]))
+        node = rows["next"] & ~_FLAGS
+        go = ok & (node != first[owner]) & (left[owner] > 0)
+        owner, node = owner[go], node[go]
+    return np.concatenate(owners), np.concatenate(nodes)
+
+
+def _spare(kernel: Kernel, rings: U64) -> tuple[I64, U64]:
+    """The page that a reader swaps in, and the one that tells user space how far the ring is (6.10)."""
+    owners, addresses = [np.empty(0, np.int64)], [np.empty(0, np.uint64)]
+    for name in ("free_page.data", "free_page", "meta_page"):
+        try:
+            dtype = kernel.dtype(_PER_CPU, {"page": name})
+        except (LookupError, TypeError):  # until 6.2 free_page was a pointer, with no members
+            continue
+        if dtype["page"].itemsize != 8:
+            continue
+        rows, ok = kernel.gather(rings, dtype)
+        has = np.flatnonzero(ok & (rows["page"] != 0))
+        owners.append(has)
+        addresses.append(np.ascontiguousarray(rows["page"][has]))
+    return np.concatenate(owners), np.concatenate(addresses)
