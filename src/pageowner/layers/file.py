@@ -14,7 +14,7 @@ from pageowner.kernel.address_space import AddressSpaces
 from pageowner.kernel.memmap import Heads
 from pageowner.layers.base import Band, Bools, Layer, Needs, Selection, untyped
 
-_PLACE = (
+PLACE = (
     "dev {major}:{minor} ino:{ino} index:0x{index:x} mapcount:{mapcount} refcount:{refcount}"
     " 0x{start:x} - 0x{end:x}{by_pid}"
 )
@@ -64,14 +64,14 @@ class File(PageCache):
     """What no more special layer took."""
 
     word = "FILE_PAGE"
-    line = "FILE_PAGE " + _PLACE
+    line = "FILE_PAGE " + PLACE
 
 
 class Shmem(OperationsLayer):
     """tmpfs, memfd, SysV and shared anonymous memory (mm/shmem.c)."""
 
     word = "SHMEM_PAGE"
-    line = "SHMEM_PAGE " + _PLACE + " name:{name}"
+    line = "SHMEM_PAGE " + PLACE + " name:{name}"
     before = ("FILE_PAGE",)
     operations = ("shmem_aops",)
 
@@ -87,7 +87,7 @@ class Bdev(PageCache):
     """The cache of block devices: their superblock is the internal one of type bdev (block/bdev.c)."""
 
     word = "BDEV_PAGE"
-    line = "BDEV_PAGE " + _PLACE + " name:{name}"
+    line = "BDEV_PAGE " + PLACE + " name:{name}"
     before = ("FILE_PAGE",)
 
     def mine(self, mappings: npt.NDArray[np.uint64]) -> Bools:
