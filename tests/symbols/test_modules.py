@@ -95,6 +95,22 @@ def test_a_count_of_symbols_that_no_module_has() -> None:
     assert "4294967295 symbols" in table.notes[0]
 
 
+def test_structures_of_another_make_are_noted() -> None:
+    kernel = FakeKernel(layouts=True)
+    kernel.module("zsmalloc")
+    kernel.kept_function(0x10, "torn", 0xD000, 0x20)
+    table = _table(kernel)
+    assert _texts(table, 0x9010, 0xD000) == ["zs_malloc+0x0/0x10 [zsmalloc]", "0xd000"]
+    assert len(table.notes) == 1
+    assert "init functions" in table.notes[0]
+
+
+def test_a_name_without_an_end_is_cut() -> None:
+    kernel = FakeKernel()
+    kernel.bpf("x" * 24, 0xB000, 0xB010)
+    assert _texts(_table(kernel), 0xB000) == ["x" * 24 + "+0x0/0x10"]
+
+
 def test_a_walk_ends_at_the_head() -> None:
     kernel = FakeKernel()
     added = [kernel.bpf(f"p{i}", 0xB000, 0xB001) for i in range(5)]

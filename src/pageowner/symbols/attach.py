@@ -56,7 +56,7 @@ def read_btf(prog: Program, symbols: SymbolTable) -> bytes:
     :raises SymbolsError: if the kernel has none or it cannot be read.
     """
     try:
-        start, stop = symbols.lookup("__start_BTF"), symbols.lookup("__stop_BTF")
+        start, stop = symbols.lookup_data("__start_BTF"), symbols.lookup_data("__stop_BTF")
     except KeyError as error:
         raise SymbolsError(
             "the kernel carries no BTF (CONFIG_DEBUG_INFO_BTF): give its debug file with -s VMLINUX"

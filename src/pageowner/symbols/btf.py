@@ -19,7 +19,8 @@ from pageowner.errors import SymbolsError
 
 MAGIC = 0xEB9F
 _HEADER = struct.Struct("<HBBIIIII")
-MAX_BYTES = 256 << 20  # the largest known vmlinux BTF is below 16 MiB
+MAX_BYTES = 64 << 20  # the largest known vmlinux BTF is below 16 MiB
+MAX_NAME = 4096
 
 U32s = npt.NDArray[np.uint32]
 I64s = npt.NDArray[np.int64]
@@ -142,9 +143,9 @@ class Btf:
         if self.base and offset < self._start_str:
             return self.base.string(offset)
         at = offset - self._start_str
-        end = self._strings.find(b"\0", at) if 0 <= at < len(self._strings) else -1
+        end = self._strings.find(b"\0", at, at + MAX_NAME) if at >= 0 else -1
         if end < 0:
-            raise SymbolsError(f"BTF refers to a string at {offset}, outside its strings: the BTF is corrupt")
+            raise SymbolsError(f"BTF has no string at {offset}, though it refers to it: the BTF is corrupt")
         return self._strings[at:end].decode("utf-8", "backslashreplace")
 
     def find(self, kind: int, name: str) -> list[int]:

@@ -54,6 +54,7 @@ SAME: dict[str, str] = {
     "efi_mm": "struct mm_struct",
     "tainted_mask": "unsigned long",
     "log_buf": "char *",
+    "_brk_end": "unsigned long",
     # memory map
     "page_offset_base": "unsigned long",
     "vmemmap_base": "unsigned long",
@@ -92,6 +93,8 @@ SAME: dict[str, str] = {
     "stack_list": "struct stack *",
     "dummy_stack": "struct stack",
     "failure_stack": "struct stack",
+    "new_pool": "void *",
+    "stack_hash_mask": "unsigned int",
     # counters
     "_totalram_pages": "atomic_long_t",
     "totalreserve_pages": "unsigned long",

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from drgn import FaultError, Object, Program
 
+from pageowner.errors import SymbolsError
 from pageowner.symbols.regions import Others, Region
 from pageowner.symbols.walk import walk_list
 
@@ -17,6 +18,8 @@ MAX_MODULE_SYMBOLS = 1 << 20
 MAX_NAME_BYTES = 64 << 20
 MAX_BPF_SYMBOLS = 200_000
 MAX_NAME = 512  # KSYM_NAME_LEN
+
+Loader = Callable[[Object, list[str]], list[Region]]
 
 # Elf64_Sym
 _ELF_SYM = np.dtype(
@@ -27,27 +30,28 @@ _ELF_SYM = np.dtype(
 def load_others(prog: Program) -> Others:
     """Read the symbols of modules and BPF programs; what cannot be read is left out and noted."""
     others = Others()
-    for load in (_modules, _bpf, _ftrace):
-        others.tiers.append(_known(load, prog, others.notes))
+    for name, load in (("modules", _modules), ("bpf_kallsyms", _bpf), ("ftrace_mod_maps", _ftrace)):
+        others.tiers.append(_known(prog, name, load, others.notes))
     return others
 
 
-def _known(
-    load: Callable[[Program, list[str]], list[Region]], prog: Program, notes: list[str]
-) -> list[Region]:
+def _known(prog: Program, name: str, load: Loader, notes: list[str]) -> list[Region]:
+    """What *load* reads from the list *name*; nothing if the kernel was built without it."""
     try:
-        return load(prog, notes)
-    except FaultError as error:
-        notes.append(f"symbols outside the kernel image: {error}")
-    except (LookupError, AttributeError):
-        pass  # built without modules, BPF or ftrace
-    return []
+        head = prog[name]
+    except LookupError:
+        return []
+    try:
+        return load(head, notes)
+    except (FaultError, LookupError, AttributeError, SymbolsError) as error:
+        notes.append(f"symbols from {name}: {error}")
+        return []
 
 
-def _modules(prog: Program, notes: list[str]) -> list[Region]:
-    unformed = prog.constant("MODULE_STATE_UNFORMED")
+def _modules(head: Object, notes: list[str]) -> list[Region]:
+    unformed = head.prog_.constant("MODULE_STATE_UNFORMED")
     regions = []
-    for module in walk_list(prog["modules"], "struct module", "list", MAX_MODULES, notes):
+    for module in walk_list(head, "struct module", "list", MAX_MODULES, notes):
         try:
             if module.state != unformed:
                 regions += _module_regions(module)
@@ -111,18 +115,18 @@ def _names(prog: Program, strtab: int, offsets: list[int]) -> list[str]:
     if last > MAX_NAME_BYTES:
         raise _Insane(f"a string table of {last} bytes")
     # Nothing says how long the table is: it is read up to its last name, and this to its NUL.
-    strings = prog.read(strtab, last) + prog.read_c_string(strtab + last, max_size=MAX_NAME) + b"\0"
-    return [_text(strings[at : strings.index(b"\0", at)]) for at in offsets]
+    strings = prog.read(strtab, last) + prog.read_c_string(strtab + last, max_size=MAX_NAME)
+    return [_text(strings[at : at + MAX_NAME].partition(b"\0")[0]) for at in offsets]
 
 
 def _is_mapping_symbol(name: str) -> bool:
     return name.startswith(("$", ".L", "L0"))
 
 
-def _bpf(prog: Program, notes: list[str]) -> list[Region]:
+def _bpf(head: Object, notes: list[str]) -> list[Region]:
     """BPF programs, trampolines and dispatchers; ``%pS`` gives them no suffix."""
     regions = []
-    for symbol in walk_list(prog["bpf_kallsyms"], "struct bpf_ksym", "lnode", MAX_BPF_SYMBOLS, notes):
+    for symbol in walk_list(head, "struct bpf_ksym", "lnode", MAX_BPF_SYMBOLS, notes):
         try:
             row = symbol[0].read_()
         except FaultError as error:
@@ -132,10 +136,10 @@ def _bpf(prog: Program, notes: list[str]) -> list[Region]:
     return [region for region in regions if region.start < region.end]
 
 
-def _ftrace(prog: Program, notes: list[str]) -> list[Region]:
+def _ftrace(head: Object, notes: list[str]) -> list[Region]:
     """Functions in init code of modules, which ftrace keeps the names of when the code is freed."""
     regions = []
-    for kept in walk_list(prog["ftrace_mod_maps"], "struct ftrace_mod_map", "list", MAX_MODULES, notes):
+    for kept in walk_list(head, "struct ftrace_mod_map", "list", MAX_MODULES, notes):
         try:
             module = _text(kept.mod.name.string_())
             functions = walk_list(kept.funcs, "struct ftrace_mod_func", "list", MAX_MODULE_SYMBOLS, notes)
