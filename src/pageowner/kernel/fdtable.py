@@ -72,14 +72,10 @@ def read_open_files(kernel: Kernel) -> OpenFiles:
     file, owner, fd = file[order], owner[order], fd[order]
     unique, first = np.unique(file, return_index=True)
     rows, ok = kernel.gather(unique, _file_dtype(kernel))
-    return OpenFiles(
-        unique[ok],
-        *(np.ascontiguousarray(rows[name][ok]) for name in ("f_op", "inode", "private")),
-        pids[owner[first]][ok],
-        fd[first][ok],
-        comm,
-        lost + int((~ok).sum()),
-    )
+    f_op, inode, private = (np.ascontiguousarray(rows[name][ok]) for name in ("f_op", "inode", "private"))
+    pid = pids[owner[first]][ok]
+    unreadable = lost + int((~ok).sum())
+    return OpenFiles(unique[ok], f_op, inode, private, pid, fd[first][ok], comm, unreadable)
 
 
 def _holders(tasks: Tasks) -> tuple[I64, dict[int, str], U64]:
@@ -95,7 +91,8 @@ def _holders(tasks: Tasks) -> tuple[I64, dict[int, str], U64]:
 def _tables(kernel: Kernel, files: U64) -> tuple[npt.NDArray[Any], int]:
     """The fdtable of each files_struct: rows with ``fd`` (address of the array) and ``max_fds``."""
     heads, ok = kernel.gather(files, kernel.dtype("struct files_struct", {"fdt": "fdt"}))
-    rows, ok_table = kernel.gather(heads["fdt"], kernel.dtype("struct fdtable", {"fd": "fd", "max": "max_fds"}))
+    dtype = kernel.dtype("struct fdtable", {"fd": "fd", "max": "max_fds"})
+    rows, ok_table = kernel.gather(heads["fdt"], dtype)
     good = ok & ok_table & (rows["max"] <= LONGEST_TABLE)
     out = np.zeros(len(files), np.dtype([("fd", "<u8"), ("max", "<i8")]))
     out["fd"] = np.where(good, rows["fd"], 0)

@@ -26,7 +26,7 @@ MAX_CPUS = 8192
 
 @dataclass(frozen=True)
 class TraceBuffer:
-    """One buffer of a trace array: ``name`` ("" is the global one), ``buffer`` its ``struct trace_buffer``."""
+    """A buffer of a trace array: ``name`` ("" is the global one), ``buffer`` its ``struct trace_buffer``."""
 
     name: str
     buffer: int

@@ -60,7 +60,7 @@ class OpenedLayer(Layer):
         at = np.searchsorted(files.private[rows], keys)
         inside = at < len(rows)
         at = rows[np.where(inside, at, 0)] if len(rows) else np.zeros(len(keys), np.intp)
-        known = [bool(i) and int(files.private[a]) == int(k) for i, a, k in zip(inside, at, keys, strict=True)]
+        known = (inside & (files.private[at] == keys) if len(rows) else inside & False).tolist()
         holders = [files.holder(int(a)) if good else None for a, good in zip(at, known, strict=True)]
         return pl.DataFrame(
             {

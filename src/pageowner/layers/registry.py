@@ -16,9 +16,19 @@ from pageowner.layers.line import parse_line
 
 BUILT_IN = (
     "pageowner.layers.buddy:FreePages",
+    "pageowner.layers.pcp:PcpFreePages",
     "pageowner.layers.slab:Slab",
     "pageowner.layers.hugetlb:Hugetlb",
     "pageowner.layers.zsmalloc:Zsmalloc",
+    "pageowner.layers.stacks:KernelStack",
+    "pageowner.layers.percpu:PerCpuPages",
+    "pageowner.layers.image:ZeroPage",
+    "pageowner.layers.image:HugeZeroPage",
+    "pageowner.layers.image:KernelImage",
+    "pageowner.layers.module:Module",
+    "pageowner.layers.memmap:Memmap",
+    "pageowner.layers.memmap:PageExtTable",
+    "pageowner.layers.memmap:StackDepotPages",
     "pageowner.layers.vmalloc:Vmalloc",
     "pageowner.layers.io_uring:IoUring",
     "pageowner.layers.perf:Perf",
@@ -32,8 +42,13 @@ BUILT_IN = (
     "pageowner.layers.file:Bdev",
     "pageowner.layers.file:File",
     "pageowner.layers.pipe:Pipe",
+    "pageowner.layers.socket:Socket",
     "pageowner.layers.other:Reserved",
-    "pageowner.layers.other:Other",
+    "pageowner.layers.stack_only:LargeKmalloc",
+    "pageowner.layers.stack_only:Early",
+    "pageowner.layers.stack_only:NoStack",
+    "pageowner.layers.stack_only:Alloc",
+    "pageowner.layers.stack_only:Unowned",
 )
 ENTRY_POINTS = "pageowner.layers"
 

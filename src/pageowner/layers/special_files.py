@@ -7,7 +7,7 @@ from pageowner.layers.file import PLACE, OperationsLayer
 
 
 class AioRing(OperationsLayer):
-    """AIO_RING_PAGE: the completion ring of io_setup(2) is the page cache of an inode of its own (fs/aio.c)."""
+    """AIO_RING_PAGE: the ring of io_setup(2) is the page cache of an inode of its own (fs/aio.c)."""
 
     word = "AIO_RING_PAGE"
     line = "AIO_RING_PAGE " + PLACE

@@ -22,7 +22,7 @@ class RingBuffer(Layer):
     band = Band.WALKED
     line = "RING_BUFFER_PAGE cpu:{cpu} name:{name}"
     needs = Needs(
-        members=("struct buffer_page.page", "struct ring_buffer_per_cpu.reader_page", "struct trace_array.list"),
+        members=("struct buffer_page.page", "struct ring_buffer_per_cpu.pages", "struct trace_array.list"),
         globals=("ftrace_trace_arrays",),
     )
 

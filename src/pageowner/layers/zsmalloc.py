@@ -49,7 +49,7 @@ class Zsmalloc(Layer):
         return mine
 
     def _pools_of_spaces(self, spaces: U64) -> U64:
-        """Until 5.19: the pool that an address_space keeps in ``private_data``, 0 where it is not zsmalloc's."""
+        """Until 5.19: the pool that an address_space keeps in ``private_data``; 0: it is not zsmalloc's."""
         if not len(spaces) or "zsmalloc_aops" not in self.kernel.symbols:
             return np.zeros_like(spaces)
         fields = {"a_ops": "a_ops", "pool": "private_data"}
@@ -95,7 +95,7 @@ class Zsmalloc(Layer):
         texts = self.kernel.read_strings(np.where(ok, rows["name"], 0), 64)
         names = [escape(text or "") for text in texts]
         problems = [None if text else "its zspage leads to no pool" for text in texts]
-        users = ["zswap" if n.startswith("zswap") else "zram" if n.startswith("zram") else "other" for n in names]
+        users = [next((user for user in ("zram", "zswap") if n.startswith(user)), "other") for n in names]
         return pl.DataFrame(
             {"owner": names, "user": users, "problem": problems},
             schema={"owner": pl.String, "user": pl.String, "problem": pl.String},

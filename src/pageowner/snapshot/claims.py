@@ -82,7 +82,8 @@ class Canvas:
         if closed is not None:
             won &= ~closed[at]
         self.layer[at[won]] = number
-        self.claim[at[won]] = (rows[won] + first_row).astype(np.int32)
+        # Backwards: of two claims of one table on a page, the first is to have it.
+        self.claim[at[won][::-1]] = (rows[won][::-1] + first_row).astype(np.int32)
         wins = np.bincount(rows[won], minlength=len(table.pfn)).astype(np.int64)
         return inside, wins
 
