@@ -216,3 +216,36 @@ def _pool_table(kernel: Kernel) -> tuple[int, int]:
         # 6.17: allocated at boot
         return int(table), min(int(kernel.object("stack_max_pools")), _MOST_POOLS)
     raise LookupError("neither stack_pools nor stack_slabs")
+
+
+def depot_memory(kernel: Kernel) -> list[tuple[str, list[tuple[int, int]]]]:
+    """What memory the depot takes: (name, [(address, bytes), …]) of its pools, hash table and list of pools.
+
+    :raises LookupError: when the list of pools cannot be found.
+    """
+    table, longest = _pool_table(kernel)
+    data, _ = kernel.read_pieces(table, longest * 8)
+    pools = np.unique(np.append(np.frombuffer(bytes(data), "<u8"), np.uint64(_spare_pool(kernel))))
+    memory = [("pools", [(address, POOL_SIZE) for address in pools[pools != 0].tolist()])]
+    memory.append(("hash table", _hash_table(kernel)))
+    # In the kernel image until 6.16; allocated at boot since.
+    is_pointer = "stack_max_pools" in kernel.symbols
+    memory.append(("list of pools", [(table, longest * 8)] if is_pointer else []))
+    return memory
+
+
+def _spare_pool(kernel: Kernel) -> int:
+    """The pool that is allocated but not yet on the list (6.5+)."""
+    try:
+        return int(kernel.object("new_pool"))
+    except (LookupError, drgn.FaultError):
+        return 0
+
+
+def _hash_table(kernel: Kernel) -> list[tuple[int, int]]:
+    try:
+        mask = int(kernel.object("stack_hash_mask"))  # 5.18; before, the size was a macro and depot_index >> 20
+        element = drgn.sizeof(kernel.object("stack_table").type_.type)
+        return [(int(kernel.object("stack_table")), min(mask + 1, 1 << 24) * element)]
+    except (LookupError, drgn.FaultError):
+        return []
