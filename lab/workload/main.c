@@ -10,7 +10,9 @@ static const struct { const char *comm; void (*setup)(void); } workers[] = {
     {"w_fork", w_fork}, {"w_threads", w_threads}, {"w_many_threads", w_many_threads}, {"w_leader", w_leader},
     {"w_clone_vm", w_clone_vm}, {"w_orphan", w_orphan}, {"w_pid_reuse", w_pid_reuse},
     {"w_ksm", w_ksm}, {"w_swap_disk", w_swap_disk}, {"w_zswap", w_zswap}, {"w_swap_file", w_swap_file},
-    {"w_swap_zram", w_swap_zram}, {"w_secret", w_secret}, {"w_poison", w_poison},
+    {"w_swap_zram", w_swap_zram}, {"w_pipe", w_pipe}, {"w_aio", w_aio}, {"w_io_uring", w_io_uring}, {"w_perf", w_perf},
+    {"w_trace", w_trace}, {"w_brd", w_brd}, {"w_socket", w_socket}, {"w_page_pool", w_page_pool},
+    {"w_packet_ring", w_packet_ring}, {"w_secret", w_secret}, {"w_poison", w_poison},
 };
 
 int main(int argc, char **argv)
