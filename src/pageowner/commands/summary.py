@@ -14,6 +14,10 @@ def add_arguments(parser: Parser) -> None:
     group = parser.add_argument_group("what to print")
     group.add_argument("--json", action="store_true", help="one JSON object, schema pageowner.summary/1")
     group.add_argument("-n", type=count, default=10, metavar="ROWS", dest="rows", help="owners to show (10)")
+    group.add_argument(
+        "--by", choices=("process", "cgroup", "node"),
+        help="who has how much: RSS, PSS and USS of processes; memory cgroups and what pins dying ones; NUMA nodes",
+    )  # fmt: skip
     add_output_options(parser)
 
 
@@ -23,15 +27,15 @@ def run(args: Arguments) -> int:
     with open_output(args.output, args.force) as out:
         from pageowner.commands.finish import finish
         from pageowner.reporters.options import SummaryOptions
-        from pageowner.reporters.summary_json import write_summary_json
-        from pageowner.reporters.summary_text import write_summary_text
+        from pageowner.reporters.summary_json import write_grouping_json, write_summary_json
+        from pageowner.reporters.summary_text import write_grouping_text, write_summary_text
         from pageowner.snapshot.tables import take_snapshot
         from pageowner.sources import open_source
 
-        snapshot = take_snapshot(open_source(chosen))
-        if args.json:
-            write_summary_json(snapshot, args.rows, out)
+        snapshot = take_snapshot(open_source(chosen), by=args.by)
+        options = SummaryOptions(rows=args.rows, color=use_color(args.color, out))
+        if args.by:
+            (write_grouping_json if args.json else write_grouping_text)(snapshot, options, out)
         else:
-            options = SummaryOptions(rows=args.rows, color=use_color(args.color, out))
-            write_summary_text(snapshot, options, out)
+            (write_summary_json if args.json else write_summary_text)(snapshot, options, out)
         return finish(snapshot.remarks, snapshot.partial)

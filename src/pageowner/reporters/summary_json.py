@@ -8,12 +8,13 @@ from dataclasses import asdict
 from typing import BinaryIO
 
 from pageowner.analyses.kinds import pages_by_kind, top_owners, totals
+from pageowner.reporters.options import SummaryOptions
 from pageowner.snapshot.tables import Snapshot
 
 SCHEMA = "pageowner.summary/1"
 
 
-def write_summary_json(snapshot: Snapshot, rows: int, out: BinaryIO) -> None:
+def write_summary_json(snapshot: Snapshot, options: SummaryOptions, out: BinaryIO) -> None:
     """Write the object to *out*, sizes in pages and bytes as integers."""
     coverage = asdict(snapshot.coverage)
     document = {
@@ -21,8 +22,19 @@ def write_summary_json(snapshot: Snapshot, rows: int, out: BinaryIO) -> None:
         "kinds": pages_by_kind(snapshot.owners).to_dicts(),
         "totals": totals(snapshot.owners, snapshot.zones),
         "counters": snapshot.counters.to_dicts(),
-        "top": top_owners(snapshot.owners, rows).to_dicts(),
+        "top": top_owners(snapshot.owners, options.rows).to_dicts(),
         "coverage": coverage,
         "layers": snapshot.layers.select("word", "ok", "why").to_dicts(),
+    }
+    out.write(json.dumps(document, ensure_ascii=True, indent=1).encode() + b"\n")
+
+
+def write_grouping_json(snapshot: Snapshot, options: SummaryOptions, out: BinaryIO) -> None:
+    """Write ``summary --by`` to *out*: the first rows of the grouping, sizes in pages."""
+    document = {
+        "schema": SCHEMA,
+        "by": snapshot.by,
+        "rows": snapshot.grouping.head(options.rows).to_dicts(),
+        "coverage": asdict(snapshot.coverage),
     }
     out.write(json.dumps(document, ensure_ascii=True, indent=1).encode() + b"\n")

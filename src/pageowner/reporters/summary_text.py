@@ -33,6 +33,21 @@ def write_summary_text(snapshot: Snapshot, options: SummaryOptions, out: BinaryI
     out.write(text.getvalue().encode("utf-8", "backslashreplace"))
 
 
+def write_grouping_text(snapshot: Snapshot, options: SummaryOptions, out: BinaryIO) -> None:
+    """Write ``summary --by`` to *out*: integer columns are pages, shown as sizes."""
+    text = io.StringIO()
+    console = Console(file=text, width=WIDTH, force_terminal=options.color, no_color=not options.color)
+    grouping = snapshot.grouping
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    sizes = [name for name in grouping.columns if grouping.schema[name] == pl.Int64]
+    for name in grouping.columns:
+        table.add_column(name, justify="right" if name in sizes else "left", overflow="fold")
+    for row in grouping.head(options.rows).iter_rows(named=True):
+        table.add_row(*(human_size(v * 4096) if k in sizes else Text(escape(str(v))) for k, v in row.items()))
+    console.print(table)
+    out.write(text.getvalue().encode("utf-8", "backslashreplace"))
+
+
 def _kinds_table(kinds: pl.DataFrame, struct_pages: int) -> Table:
     table = _table("kind", "pages", "size", "%")
     for word, pages, size in kinds.select("word", "pages", "bytes").iter_rows():

@@ -13,6 +13,7 @@ from pageowner.kernel.zone import read_zones
 from pageowner.layers.base import Layer
 from pageowner.snapshot.owner_pages import OwnerPages
 from pageowner.snapshot.scan import Coverage, Scan, open_scan
+from pageowner.snapshot.tallies import TALLIES
 
 LAYER_SCHEMA = {"word": pl.String, "ok": pl.Boolean, "why": pl.String, "stale": pl.Int64, "users": pl.Int64}
 COUNTER_SCHEMA = {
@@ -38,22 +39,34 @@ class Snapshot:
     layers: pl.DataFrame
     counters: pl.DataFrame
     coverage: Coverage
+    by: str | None = None
+    """What ``grouping`` groups by."""
+    grouping: pl.DataFrame = field(default_factory=pl.DataFrame)
+    """Pages by process, memory cgroup or node, where asked for: :data:`pageowner.snapshot.tallies.TALLIES`."""
     partial: bool = False
     remarks: list[str] = field(default_factory=list)
 
 
-def take_snapshot(kernel: Kernel, extra: tuple[type[Layer], ...] = ()) -> Snapshot:
-    """Scan all of memory once and keep the tables."""
+def take_snapshot(kernel: Kernel, extra: tuple[type[Layer], ...] = (), by: str | None = None) -> Snapshot:
+    """Scan all of memory once and keep the tables.
+
+    :param by: a name in :data:`pageowner.snapshot.tallies.TALLIES`: group pages by that, too.
+    """
     scan = open_scan(kernel, extra)
     owner_pages = OwnerPages(scan)
+    tally = TALLIES[by](scan) if by else None
     for section in scan.run():
         owner_pages.add(section)
+        if tally:
+            tally.add(section)
     return Snapshot(
         owners=owner_pages.frame(),
         zones=read_zones(kernel),
         layers=layer_table(scan),
         counters=pl.DataFrame(schema=COUNTER_SCHEMA),
         coverage=scan.coverage,
+        by=by,
+        grouping=tally.frame() if tally else pl.DataFrame(),
         partial=scan.partial,
         remarks=remarks(scan),
     )

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""``explain`` for people, 80 columns wide: what the page is, where it is mapped, who allocated it."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from pageowner.snapshot.explain import Claim, Explanation, Refs, physical
+from pageowner.snapshot.explain_mapped import Place, Places
+from pageowner.snapshot.explain_record import Event, Record
+
+WIDTH = 80
+_TITLE = 12
+
+
+def write_explain_text(found: Explanation, out: BinaryIO) -> None:
+    """Write *found* to *out*."""
+    text = "\n".join([*_head(found), *_now(found), *_places(found.places), *_record(found.record)])
+    out.write(text.encode("utf-8", "backslashreplace") + b"\n")
+
+
+def _head(found: Explanation) -> Iterator[str]:
+    yield f"PFN 0x{found.pfn:x} ({found.pfn}), phys:0x{physical(found.pfn):x}, page:0x{found.page:x}"
+    yield from _wrapped(found.owner.line, "", "  ")
+    yield ""
+
+
+def _now(found: Explanation) -> Iterator[str]:
+    yield from _row("owner", found.owner.owner)
+    for title, text in found.details:
+        yield from _row(title, text)
+    for claim in found.users:
+        yield from _row("stale claim" if claim.stale else "also used by", _user(claim))
+    yield from _row("unit", _unit(found))
+    where = found.where
+    yield from _row("place", f"node {where.node}, zone {where.zone}, pageblock {where.pageblock} of type {where.type}")
+    yield from _row("flags", found.flags)
+    charge = found.charge
+    if charge is not None:
+        extra = (", via objcg" if charge.via_objcg else "") + ("" if charge.online else ", offline")
+        yield from _row("memcg", f"{charge.path} (inode {charge.inode}{extra})")
+    yield from _row("references", _references(found.refs))
+
+
+def _user(claim: Claim) -> str:
+    return claim.line
+
+
+def _unit(found: Explanation) -> str:
+    unit = found.unit
+    torn = ", torn: its struct pages contradict each other" if unit.torn else ""
+    if unit.pages == 1:
+        return unit.kind + torn
+    order = unit.pages.bit_length() - 1
+    place = f"page {found.pfn - unit.first} of {unit.pages}, {unit.kind}, order {order}"
+    return f"{place}, from PFN 0x{unit.first:x}{torn}"
+
+
+def _references(refs: Refs) -> str:
+    known = ", ".join(f"{count} {what}" for what, count in refs.known.items()) or "none known"
+    total = sum(refs.known.values())
+    if refs.unknown < 0:
+        return f"refcount {refs.refcount} is too small: {total} known ({known})"
+    rest = f"; {refs.unknown} more: its owner, LRU batches, pins" if refs.unknown else ""
+    return f"refcount {refs.refcount}, mapcount {refs.mapcount}; at least {total}: {known}{rest}"
+
+
+def _places(places: Places) -> Iterator[str]:
+    yield ""
+    if not places.count:
+        yield "not mapped by any process"
+        return
+    yield f"mapped at {places.count} address{'es' if places.count > 1 else ''}"
+    for place in places.rows:
+        yield from _wrapped(_place(place), "  ", "      ")
+    if places.count > len(places.rows):
+        yield f"  … and {places.count - len(places.rows)} more (-n shows more)"
+
+
+def _place(place: Place) -> str:
+    marks = (" special" if place.special else "") + (" migrating" if place.migrating else "")
+    return f"{place.process} 0x{place.address:x} {place.permissions or '(no VMA)'} {place.name}".rstrip() + marks
+
+
+def _record(record: Record | None) -> Iterator[str]:
+    yield ""
+    if record is None:
+        yield "allocation not recorded"
+        return
+    last = "" if record.allocated else " last (not now)"
+    yield f"allocated{last}: order {record.order}, block from PFN 0x{record.first:x}"
+    yield from _event(record.allocation, record.gfp)
+    if record.migrated:
+        yield f"  migrated since, reason {record.migrated}"
+    if record.freed is not None:
+        yield ""
+        yield "last free" + (" (before this allocation)" if record.allocated else "")
+        yield from _event(record.freed, "")
+
+
+def _event(event: Event, gfp: str) -> Iterator[str]:
+    who = [] if event.pid is None else [f"pid {event.pid}"]
+    if event.tgid is not None:
+        who.append(f"tgid {event.tgid}" + ("" if event.comm is None else f" ({event.comm})"))
+    if event.ts is not None:
+        who.append(f"{event.ts / 1e9:.6f} s after boot")
+    if who:
+        yield "  " + ", ".join(who)
+    if gfp:
+        yield from _wrapped(gfp.replace("|", "| "), "  ", "    ", "| ")
+    if event.note:
+        yield f"  ({event.note}: no stack of its own)"
+    yield from (f"    {frame}" for frame in event.stack)
+
+
+def _row(title: str, text: str) -> list[str]:
+    return _wrapped(text, f"{title:<{_TITLE}} ", " " * (_TITLE + 1))
+
+
+def _wrapped(text: str, first: str, later: str, glue: str = "") -> list[str]:
+    lines = textwrap.wrap(
+        text, WIDTH, initial_indent=first, subsequent_indent=later,
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
+    return [line.replace(glue, "|") for line in lines] if glue else lines or [first.rstrip()]

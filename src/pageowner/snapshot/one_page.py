@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""One page under the same rules as all: its section is read, and its block alone is painted.
+
+What a full scan says of the page is what comes out here, because the same layers are asked by the same
+painter; only the number of pages, heads and keys that they are asked about is small.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from pageowner.kernel.memmap import Heads, Pages
+from pageowner.kernel.page_owner import PageOwner, Records
+from pageowner.kernel.sections import Section
+from pageowner.layers.base import Band
+from pageowner.snapshot.page_address import NoPageError
+from pageowner.snapshot.scan import LayerRun, Scan, SectionScan
+
+
+@dataclass(frozen=True)
+class OnePage:
+    """``pfn``; ``section``: the whole section that it lies in; ``block``: (first PFN, pages) of its allocation,
+    or of its unit where there is no record; ``scan``: the painted pages of block and unit; ``claims``: what
+    each other layer claims of the page, weaker ones last, with that layer's painting."""
+
+    pfn: int
+    section: Section
+    block: tuple[int, int]
+    scan: SectionScan
+    claims: list[tuple[LayerRun, SectionScan]]
+
+    @property
+    def at(self) -> int:
+        """The page's offset in the painted pages."""
+        return self.pfn - self.scan.pages.section.start
+
+    @property
+    def number(self) -> int:
+        """Number of the layer that owns the page."""
+        return int(self.scan.layer[self.at])
+
+
+def scan_page(scan: Scan, pfn: int) -> OnePage:
+    """Find out about page *pfn* without a scan of all memory.
+
+    :raises NoPageError: when there is no (readable) struct page for it.
+    """
+    sections = scan.sections.between(pfn, pfn)
+    if not sections:
+        raise NoPageError(f"PFN 0x{pfn:x} has no struct page: no memory section of this kernel holds it")
+    section = sections[0]
+    pages, records = scan.read(section)
+    if not pages.valid[pfn - section.start]:
+        raise NoPageError(
+            f"PFN 0x{pfn:x}: its struct page is not in the source, or the kernel never set it up"
+        )
+    scan.walk()
+    block = _block(scan, pages, records, pfn)
+    few, some = _narrow(pages, records, *_hull(pages, pfn, block))
+    painted = scan.paint(few, some)
+    return OnePage(pfn, section, block, painted, _claims(scan, few, some, painted, pfn))
+
+
+def _block(scan: Scan, pages: Pages, records: Records | None, pfn: int) -> tuple[int, int]:
+    """The allocation that the page is part of, as its own record tells, else its unit."""
+    at = pfn - pages.section.start
+    head = int(pages.head[at])
+    unit = int(pages.heads.pfn[head]), int(pages.heads.n[head])
+    if records is None or not isinstance(scan.page_owner, PageOwner) or not records.owner[at]:
+        return unit
+    order = int(records.rows["order"][at])
+    size = 1 << order if order <= scan.layout.max_order else 1
+    return pfn & -size, size
+
+
+def _hull(pages: Pages, pfn: int, block: tuple[int, int]) -> tuple[int, int]:
+    """First and last PFN, within the section, of the block and of all units that it touches."""
+    start, n = pages.section.start, pages.section.n
+    first, last = max(block[0], start), min(block[0] + block[1], start + n) - 1
+    rows = pages.head[[first - start, last - start, pfn - start]]
+    rows = rows[rows >= 0]
+    low = min(first, int(pages.heads.pfn[rows].min()))
+    high = max(last, int((pages.heads.pfn[rows] + pages.heads.n[rows]).max()) - 1)
+    return max(low, start), min(high, start + n - 1)
+
+
+def _narrow(pages: Pages, records: Records | None, first: int, last: int) -> tuple[Pages, Records | None]:
+    """Pages *first* … *last* of *pages*, with the heads of their units and no others."""
+    low, high = first - pages.section.start, last + 1 - pages.section.start
+    head = pages.head[low:high]
+    rows = np.unique(head[head >= 0])
+    index = np.where(head >= 0, np.searchsorted(rows, head), -1).astype(np.int32)
+    section = replace(pages.section, start=first, n=high - low)
+    few = replace(
+        pages,
+        section=section,
+        flags=pages.flags[low:high],
+        mapcount=pages.mapcount[low:high],
+        valid=pages.valid[low:high],
+        heads=_take(pages.heads, rows),
+        head=index,
+        rows=pages.rows[low:high],
+    )
+    if records is None:
+        return few, None
+    return few, Records(section, records.rows[low:high], records.readable[low:high])
+
+
+def _take(heads: Heads, rows: np.ndarray[tuple[int], np.dtype[np.int32]]) -> Heads:
+    columns = {name: getattr(heads, name)[rows] for name in Heads.__dataclass_fields__ if name != "layout"}
+    return replace(heads, **columns)
+
+
+def _claims(
+    scan: Scan, pages: Pages, records: Records | None, painted: SectionScan, pfn: int
+) -> list[tuple[LayerRun, SectionScan]]:
+    """Layers beside the owner that claim the page: each is asked as if it were alone."""
+    at = pfn - pages.section.start
+    owner, found = int(painted.layer[at]), []
+    for run in scan.runs:
+        band = run.layer.band
+        if run.number == owner or band == Band.FALLBACK or not run.active:
+            continue
+        # A page has one mapping word: the layers that read it differ in how much they know of it.
+        if band == Band.MAPPING == scan.by_number(owner).layer.band:
+            continue
+        alone = scan.paint(pages, records, only=run)
+        if alone.layer[at] == run.number:
+            found.append((run, alone))
+    return found
