@@ -21,6 +21,7 @@ from pageowner.commands.parser import Arguments, Parser, UsageError
 COMMANDS: dict[str, str] = {
     "report": "every page_owner record, with the line that says what the page is",
     "summary": "where all of memory is: pages and bytes by kind, and the biggest owners",
+    "explain": "everything about one page",
     "layers": "what each layer claims and needs, and whether it works on this source",
 }
 

@@ -11,7 +11,9 @@ import polars as pl
 
 from pageowner.escape import escape
 from pageowner.kernel.address_space import AddressSpaces
+from pageowner.kernel.dentry import Dentries
 from pageowner.kernel.memmap import Heads
+from pageowner.kernel.units import read_layout, units_of
 from pageowner.layers.base import Band, Bools, Layer, Needs, Selection, untyped
 
 PLACE = (
@@ -46,6 +48,19 @@ class PageCache(Layer):
         frame = self.kernel.memo(AddressSpaces).describe(keys)
         name = pl.format("{} {}:{} ino {}", "fstype", "major", "minor", "ino").alias("owner")
         return frame.with_columns(name)
+
+    def inspect(self, pfn: int) -> list[tuple[str, str]]:
+        """The name of the file within its file system."""
+        layout = self.kernel.memo(read_layout)
+        units = units_of(self.kernel, np.array([pfn]))
+        head = layout.sections.page_address(units.pfn[units.row[:1]])
+        rows, _ = self.kernel.gather(head, layout.dtype)
+        frame = self.kernel.memo(AddressSpaces).describe(np.ascontiguousarray(rows["mapping"]))
+        name = self.kernel.memo(Dentries).of_inode(int(frame["inode"][0]))
+        if name is None or not name.path:
+            return [("file", "no name in the dentry cache")]
+        deleted = " (deleted)" if name.deleted else ""
+        return [("file", f"{escape(name.path)}{deleted} on {escape(name.where)} ({frame['fstype'][0]})")]
 
 
 class OperationsLayer(PageCache):
@@ -93,6 +108,10 @@ class Bdev(PageCache):
     def mine(self, mappings: npt.NDArray[np.uint64]) -> Bools:
         frame = self.kernel.memo(AddressSpaces).describe(mappings)
         return frame.select((pl.col("fstype") == "bdev") & pl.col("problem").is_null()).to_series().to_numpy()
+
+    def inspect(self, pfn: int) -> list[tuple[str, str]]:
+        """A disk's cache is no file."""
+        return []
 
     def describe(self, keys: npt.NDArray[np.uint64]) -> pl.DataFrame:
         frame = super().describe(keys)

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from pageowner.snapshot.explain import Claim, Explanation, Refs, physical
+from pageowner.snapshot.explain import BUDDY_BLOCK, Explanation, Refs, physical
 from pageowner.snapshot.explain_mapped import Place, Places
 from pageowner.snapshot.explain_record import Event, Record
 
@@ -32,20 +32,20 @@ def _now(found: Explanation) -> Iterator[str]:
     for title, text in found.details:
         yield from _row(title, text)
     for claim in found.users:
-        yield from _row("stale claim" if claim.stale else "also used by", _user(claim))
+        yield from _row("stale claim" if claim.stale else "used by", claim.line)
     yield from _row("unit", _unit(found))
     where = found.where
-    yield from _row("place", f"node {where.node}, zone {where.zone}, pageblock {where.pageblock} of type {where.type}")
+    yield from _row(
+        "place", f"node {where.node}, zone {where.zone}, pageblock {where.pageblock} of type {where.type}"
+    )
     yield from _row("flags", found.flags)
+    if found.unit.first != found.pfn and found.unit.kind != BUDDY_BLOCK:
+        yield from _row("folio flags", found.folio_flags)
     charge = found.charge
     if charge is not None:
         extra = (", via objcg" if charge.via_objcg else "") + ("" if charge.online else ", offline")
         yield from _row("memcg", f"{charge.path} (inode {charge.inode}{extra})")
     yield from _row("references", _references(found.refs))
-
-
-def _user(claim: Claim) -> str:
-    return claim.line
 
 
 def _unit(found: Explanation) -> str:
@@ -59,12 +59,13 @@ def _unit(found: Explanation) -> str:
 
 
 def _references(refs: Refs) -> str:
-    known = ", ".join(f"{count} {what}" for what, count in refs.known.items()) or "none known"
+    # A lower bound: see pageowner.kernel.references.
+    known = ", ".join(f"{what} {count}" for what, count in refs.known.items()) or "none known"
     total = sum(refs.known.values())
     if refs.unknown < 0:
         return f"refcount {refs.refcount} is too small: {total} known ({known})"
-    rest = f"; {refs.unknown} more: its owner, LRU batches, pins" if refs.unknown else ""
-    return f"refcount {refs.refcount}, mapcount {refs.mapcount}; at least {total}: {known}{rest}"
+    rest = f"; {refs.unknown} of others: its owner, LRU batches, pins" if refs.unknown else ""
+    return f"refcount {refs.refcount}, at least {total} accounted for: {known}{rest}"
 
 
 def _places(places: Places) -> Iterator[str]:
@@ -81,7 +82,9 @@ def _places(places: Places) -> Iterator[str]:
 
 def _place(place: Place) -> str:
     marks = (" special" if place.special else "") + (" migrating" if place.migrating else "")
-    return f"{place.process} 0x{place.address:x} {place.permissions or '(no VMA)'} {place.name}".rstrip() + marks
+    return (
+        f"{place.process} 0x{place.address:x} {place.permissions or '(no VMA)'} {place.name}".rstrip() + marks
+    )
 
 
 def _record(record: Record | None) -> Iterator[str]:

@@ -26,11 +26,13 @@ from pageowner.snapshot.lines import OwnerLines
 from pageowner.snapshot.one_page import OnePage, scan_page
 from pageowner.snapshot.scan import LayerRun, Scan, SectionScan
 
+BUDDY_BLOCK = "buddy block"
+
 
 @dataclass(frozen=True)
 class Claim:
-    """What a layer says: ``word``, ``owner`` (short), ``line`` (as in a report); ``stale``: the page itself says
-    that it is free or of another type, so this cannot be so any more."""
+    """What a layer says: ``word``, ``owner`` (short), ``line`` (as in a report); ``stale``: the page itself
+    says that it is free or of another type, so this cannot be so any more."""
 
     word: str
     owner: str
@@ -60,7 +62,7 @@ class Where:
 
 @dataclass(frozen=True)
 class Charge:
-    """The memory cgroup that pays for the page: ``path`` as in /proc/PID/cgroup, ``inode`` of its directory."""
+    """The memory cgroup that pays: ``path`` as in /proc/PID/cgroup, ``inode`` of its directory."""
 
     path: str
     inode: int
@@ -70,7 +72,7 @@ class Charge:
 
 @dataclass(frozen=True)
 class Refs:
-    """``refcount`` and ``mapcount`` of the folio, as stored, and the references that are accounted for."""
+    """``refcount`` and ``mapcount`` of the folio, as stored, and the references that we can account for."""
 
     refcount: int
     mapcount: int
@@ -83,7 +85,8 @@ class Refs:
 
 @dataclass(frozen=True)
 class Explanation:
-    """All of it. ``details``: what the layer's ``inspect`` adds, (title, text) rows; ``users``: claims that lost."""
+    """All of it. ``users``: claims that lost; ``details``: what the layer's ``inspect`` adds, (title, text)
+    rows; ``flags``: of the page itself; ``folio_flags``: of its head, where most are kept."""
 
     pfn: int
     page: int
@@ -93,6 +96,7 @@ class Explanation:
     unit: Unit
     where: Where
     flags: str
+    folio_flags: str
     charge: Charge | None
     refs: Refs
     places: Places
@@ -119,6 +123,7 @@ def explain(scan: Scan, pfn: int, most_places: int) -> Explanation:
         unit=_unit(heads, head),
         where=_where(scan.kernel, page, blocks),
         flags=_flags(scan.kernel, int(page.scan.pages.flags[page.at])),
+        folio_flags=_flags(scan.kernel, int(heads.flags[head])),
         charge=_charge(scan.kernel, heads, head),
         refs=_refs(scan.kernel, page, head),
         places=places_of(scan.kernel, pfn, most_places),
@@ -127,7 +132,7 @@ def explain(scan: Scan, pfn: int, most_places: int) -> Explanation:
 
 
 def _block(page: OnePage, record: Record | None) -> pl.DataFrame:
-    """What the owner line is made for: the whole block if it begins with this page, as in a report; else the page."""
+    """What the owner line is for: the block if it begins with this page (as in a report), else the page."""
     first, n = page.block
     start, size = page.scan.pages.section.start, page.scan.pages.section.n
     whole = first == page.pfn and first + n <= start + size
@@ -142,7 +147,12 @@ def _block(page: OnePage, record: Record | None) -> pl.DataFrame:
 
 
 def _claim(
-    run: LayerRun, scan: SectionScan, page: OnePage, lines: OwnerLines, block: pl.DataFrame, stale: bool = False
+    run: LayerRun,
+    scan: SectionScan,
+    page: OnePage,
+    lines: OwnerLines,
+    block: pl.DataFrame,
+    stale: bool = False,
 ) -> Claim:
     of = lines.of_blocks if scan is page.scan else lines.of_pages
     row = int(scan.owner_rows()[page.at])
@@ -164,7 +174,7 @@ def _details(run: LayerRun, pfn: int) -> list[tuple[str, str]]:
 def _unit(heads: Heads, head: int) -> Unit:
     n, code = int(heads.n[head]), int(heads.type[head])
     name = page_type.NAMES.get(code, "")
-    kind = "buddy block" if code == page_type.BUDDY else "compound" if heads.compound[head] else "single page"
+    kind = BUDDY_BLOCK if code == page_type.BUDDY else "compound" if heads.compound[head] else "single page"
     if name and code != page_type.BUDDY:
         kind += f" of type {name}"
     return Unit(int(heads.pfn[head]), n, kind, bool(heads.torn[head]))
@@ -186,7 +196,7 @@ def _where(kernel: Kernel, page: OnePage, blocks: PageBlocks) -> Where:
 
 
 def _flags(kernel: Kernel, word: int) -> str:
-    """``0x…(uptodate|lru|…)``, the numbers in the upper bits left out: they are said in words elsewhere."""
+    """``0x…(uptodate|lru|…)`` without the numbers in the upper bits: those are told in words elsewhere."""
     flags = read_page_flags(kernel)
     return f"0x{word:x}({flags.names.text(word & flags.mask)})"
 

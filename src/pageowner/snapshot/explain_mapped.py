@@ -24,8 +24,8 @@ MOST = 1 << 16
 
 @dataclass(frozen=True)
 class Place:
-    """One address at which the page is mapped. ``process``: as in owner lines; ``permissions`` and ``name`` of its
-    VMA ("" where none covers the address); ``special``: the kernel counts it in no mapcount."""
+    """One address at which the page is mapped. ``process``: as in owner lines; ``permissions`` and ``name``
+    of its VMA ("" where none covers the address); ``special``: the kernel counts it in no mapcount."""
 
     pid: int
     process: str
@@ -38,8 +38,8 @@ class Place:
 
 @dataclass(frozen=True)
 class Places:
-    """``rows``: the first of them, by pid and address; ``count``: of all; ``huge``: how many entries are of huge
-    pages, which map the page with its neighbours."""
+    """``rows``: the first of them, by pid and address; ``count``: of all; ``huge``: how many entries are of
+    huge pages, which map the page with its neighbours."""
 
     rows: list[Place]
     count: int

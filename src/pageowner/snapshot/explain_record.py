@@ -21,8 +21,8 @@ from pageowner.snapshot.scan import Scan
 
 @dataclass(frozen=True)
 class Event:
-    """An allocation or a free. What this kernel does not record is None. ``ts``: ns after boot; ``stack``: its
-    frames, innermost first; ``note``: what a handle without a stack stands for."""
+    """An allocation or a free. What this kernel does not record is None. ``ts``: ns after boot; ``stack``:
+    its frames, innermost first; ``note``: what a handle without a stack stands for."""
 
     pid: int | None
     tgid: int | None
@@ -34,8 +34,8 @@ class Event:
 
 @dataclass(frozen=True)
 class Record:
-    """``allocated``: now; else these are the last allocation's. ``first``: first PFN of the block of 2^``order``
-    pages; ``gfp``: mask and its text; ``migrated``: the reason, or "" if the page was not."""
+    """``allocated``: now; else these are the last allocation's. ``first``: first PFN of the block of
+    2^``order`` pages; ``gfp``: mask and its text; ``migrated``: the reason, or "" if the page was not."""
 
     allocated: bool
     first: int

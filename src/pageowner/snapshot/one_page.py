@@ -21,9 +21,9 @@ from pageowner.snapshot.scan import LayerRun, Scan, SectionScan
 
 @dataclass(frozen=True)
 class OnePage:
-    """``pfn``; ``section``: the whole section that it lies in; ``block``: (first PFN, pages) of its allocation,
-    or of its unit where there is no record; ``scan``: the painted pages of block and unit; ``claims``: what
-    each other layer claims of the page, weaker ones last, with that layer's painting."""
+    """``pfn``; ``section``: the whole section that it lies in; ``block``: (first PFN, pages) of its
+    allocation, or of its unit where there is no record; ``scan``: the painted pages of block and unit;
+    ``claims``: what each other layer claims of the page, weaker ones last, with that layer's painting."""
 
     pfn: int
     section: Section
@@ -59,8 +59,11 @@ def scan_page(scan: Scan, pfn: int) -> OnePage:
     scan.walk()
     block = _block(scan, pages, records, pfn)
     few, some = _narrow(pages, records, *_hull(pages, pfn, block))
+    coverage = replace(scan.coverage)
     painted = scan.paint(few, some)
-    return OnePage(pfn, section, block, painted, _claims(scan, few, some, painted, pfn))
+    found = OnePage(pfn, section, block, painted, _claims(scan, few, some, painted, pfn))
+    scan.coverage = coverage  # one page's stale claims are told with the page
+    return found
 
 
 def _block(scan: Scan, pages: Pages, records: Records | None, pfn: int) -> tuple[int, int]:
