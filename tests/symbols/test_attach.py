@@ -4,12 +4,13 @@ from __future__ import annotations
 import drgn
 import numpy as np
 import pytest
-from drgn import Program
+from drgn import Program, SymbolBinding, SymbolKind
 
 from pageowner.errors import PageownerError, SymbolsError
 from pageowner.symbols import attach
 from pageowner.symbols.attach import read_btf
 from pageowner.symbols.kallsyms import Kallsyms
+from pageowner.symbols.kallsyms_elf import debug_file_kallsyms
 from pageowner.symbols.table import SymbolTable
 from tests.symbols.fake_memory import BASE, Memory
 
@@ -46,3 +47,21 @@ def test_btf_that_cannot_be_had_is_one_line(symbols: dict[str, int], says: str) 
     with pytest.raises(SymbolsError, match=says) as caught:
         read_btf(Memory().prog, _symbols(**symbols))
     assert "\n" not in str(caught.value)
+
+
+def test_symbols_of_a_debug_file() -> None:
+    prog = Program(drgn.Platform(drgn.Architecture.X86_64))
+    assert debug_file_kallsyms(prog) is None
+    rows = [
+        ("read", 0x1010, SymbolKind.FUNC, SymbolBinding.LOCAL),
+        ("_stext", 0x1000, SymbolKind.UNKNOWN, SymbolBinding.GLOBAL),
+        ("", 0x1000, SymbolKind.SECTION, SymbolBinding.LOCAL),
+        ("main.c", 0, SymbolKind.FILE, SymbolBinding.LOCAL),
+        (".LC0", 0x1004, SymbolKind.UNKNOWN, SymbolBinding.LOCAL),
+        ("weak", 0x1020, SymbolKind.FUNC, SymbolBinding.WEAK),
+    ]
+    found = [drgn.Symbol(name, address, 0, binding, kind) for name, address, kind, binding in rows]
+    prog.register_symbol_finder("test", lambda *_: found, enable_index=0)
+    table = debug_file_kallsyms(prog)
+    assert table is not None
+    assert (table.names, table.letters) == (["_stext", "read", "weak"], b"Dtw")

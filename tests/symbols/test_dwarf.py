@@ -19,6 +19,7 @@ from pageowner.symbols.attach import read_btf
 from pageowner.symbols.btf import Btf, Kind
 from pageowner.symbols.btf_types import BtfTypes
 from pageowner.symbols.globals import CHANGED, SAME
+from pageowner.symbols.kallsyms_elf import debug_file_kallsyms
 from tests.symbols.helper_answers import ANSWERS, answers
 
 VMLINUX, CORE = os.environ.get("PAGEOWNER_VMLINUX"), os.environ.get("PAGEOWNER_CORE")
@@ -136,3 +137,15 @@ def test_symbols_are_the_same_with_debug_information(bare: Any, dwarf: Any) -> N
     low, high = bare[1].lookup("_stext"), bare[1].lookup("_etext")
     addresses = np.linspace(low, high, 5000).astype(np.uint64)
     assert bare[1].symbolize(addresses) == dwarf[1].symbolize(addresses)
+
+
+def test_a_kernel_without_kallsyms_is_named_by_its_debug_file(dwarf: Any) -> None:
+    prog = Program()
+    prog.set_core_dump(str(CORE))
+    prog.load_debug_info([str(VMLINUX)])
+    table = debug_file_kallsyms(prog)
+    assert table is not None
+    low, high = dwarf[1].lookup("_stext"), dwarf[1].lookup("_etext")
+    addresses = np.linspace(low, high, 5000).astype(np.uint64)[:-1]
+    pairs = zip(SymbolTable(table).symbolize(addresses), dwarf[1].symbolize(addresses), strict=True)
+    assert sum(ours == theirs for ours, theirs in pairs) > 4900

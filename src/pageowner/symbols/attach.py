@@ -9,12 +9,13 @@ from pageowner.errors import SymbolsError
 from pageowner.symbols.btf import MAX_BYTES, Btf
 from pageowner.symbols.btf_types import BtfTypes
 from pageowner.symbols.globals import GlobalFinder
-from pageowner.symbols.kallsyms import load_kallsyms
+from pageowner.symbols.kallsyms import Kallsyms, load_kallsyms
+from pageowner.symbols.kallsyms_elf import debug_file_kallsyms
 from pageowner.symbols.kallsyms_text import parse_kallsyms
 from pageowner.symbols.module_types import ModuleTypes
 from pageowner.symbols.modules import load_others
 from pageowner.symbols.table import SymbolTable
-from pageowner.symbols.vmcoreinfo import read_vmcoreinfo
+from pageowner.symbols.vmcoreinfo import Vmcoreinfo, read_vmcoreinfo
 
 FINDER = "pageowner"
 
@@ -23,7 +24,8 @@ def attach(prog: Program, btf: bytes | None = None, kallsyms: str | None = None)
     """Make *prog* know the kernel's types, globals and symbols; plain drgn objects and helpers then work.
 
     If *prog* has vmlinux's debug information already, types and globals stay with that; symbols come from
-    kallsyms either way, since only these give the kernel's own ``%pS`` text.
+    kallsyms either way, since only these give the kernel's own ``%pS`` text, and from the debug information
+    only for a kernel without kallsyms.
 
     :param btf: the kernel's BTF if it is at hand (``/sys/kernel/btf/vmlinux``); else it is read from the
         target's memory.
@@ -34,7 +36,7 @@ def attach(prog: Program, btf: bytes | None = None, kallsyms: str | None = None)
     """
     note = read_vmcoreinfo(prog)
     if kallsyms is None:
-        table = load_kallsyms(prog, note)
+        table = _kallsyms(prog, note)
     else:
         table = parse_kallsyms(kallsyms, note.symbols.get("_stext", 0))
     symbols = SymbolTable(table, lambda: load_others(prog))
@@ -70,6 +72,17 @@ def read_btf(prog: Program, symbols: SymbolTable) -> bytes:
         raise SymbolsError(
             f"the kernel's BTF is not in this source ({error}): give its debug file with -s VMLINUX"
         ) from error
+
+
+def _kallsyms(prog: Program, note: Vmcoreinfo) -> Kallsyms:
+    """The kernel's own table, or that of its debug file if it has none."""
+    try:
+        return load_kallsyms(prog, note)
+    except SymbolsError:
+        table = debug_file_kallsyms(prog)
+        if table is None:
+            raise
+        return table
 
 
 def _has_debug_info(prog: Program) -> bool:
