@@ -7,7 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from lab import capture, fixture, kernels
+from lab import capture, kernels
 from lab.qemu import GuestError
 
 
@@ -34,6 +34,8 @@ def main() -> int:
         elif options.command == "capture":
             capture.capture(options.version, options.out)
         else:
+            from lab import fixture  # needs drgn and numpy, the others run before there is an environment
+
             fixture.make(options.capture, options.out)
     except GuestError as error:
         print(f"lab: {error}", file=sys.stderr)

@@ -15,7 +15,7 @@ from lab.qemu import Guest
 
 APPEND = (
     "console=ttyS0 quiet loglevel=4 panic=-1 page_owner=on hugepages=6 cma=16M crashkernel=8M "
-    "secretmem.enable=1 zswap.enabled=0"
+    "secretmem.enable=1 zswap.enabled=0 zram.num_devices=2"
 )
 DISK_MIB, SWAP_MIB = 48, 24
 
@@ -29,7 +29,7 @@ def capture(version: str, out: Path) -> None:
         work = Path(name)
         command = _run_guest(built, work, out)
     unpack_stream(out / "save.stream", out)
-    markers.resolve(out / "truth.txt", out / "core")
+    markers.resolve(out)
     (out / "provenance.json").write_text(json.dumps(provenance(built, command, out), indent=1) + "\n")
 
 

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Finds the pages of which user space cannot learn the PFN: by the marker in their contents, in the raw core."""
+"""Finds the pages of which user space cannot learn the PFN: by the marker in their contents, in the raw core.
+
+Copies that stayed elsewhere do not count: in pages of processes, in pages without an allocation record, and, where the
+line says `by=<regular expression>`, in pages whose record's stack does not match it.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,8 @@ from pathlib import Path
 PAGE = 4096
 PT_LOAD = 1
 MARKER = re.compile(r" marker=([0-9a-f]{32})")
+BY = re.compile(r" by=(\S+)")
+HEADER = re.compile(r"Page allocated via order (\d+), ")
 
 
 def segments(data: bytes | mmap.mmap) -> list[tuple[int, int, int]]:
@@ -35,20 +41,42 @@ def places(data: mmap.mmap, needle: bytes) -> Iterator[int]:
             at = data.find(needle, at + 1, offset + filesz)
 
 
-def resolve(truth: Path, core: Path) -> None:
-    """Replace each line of truth.txt that has a marker by one line per page that holds it."""
-    with core.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+def stacks(page_owner: Path) -> dict[int, str]:
+    """PFN -> stack of its allocation, from the kernel's text; empty where that was not saved."""
+    found: dict[int, str] = {}
+    if not page_owner.exists():
+        return found
+    for record in page_owner.read_text(errors="replace").split("\n\n"):
+        head, pfn = HEADER.search(record), re.search(r"^PFN (\w+) ", record, re.M)
+        if head and pfn:
+            first = int(pfn[1], 0)
+            found |= dict.fromkeys(range(first, first + (1 << int(head[1]))), record)
+    return found
+
+
+def mapped(pagemap: Path) -> set[int]:
+    """PFNs that some process maps."""
+    entries = struct.iter_unpack("<QQQ", pagemap.read_bytes())
+    return {entry & (1 << 55) - 1 for _, _, entry in entries if entry >> 63}
+
+
+def resolve(folder: Path) -> None:
+    """Replace each line of the capture's truth.txt that has a marker by one line per page that holds it."""
+    truth, records, users = folder / "truth.txt", stacks(folder / "page_owner.txt"), mapped(folder / "pagemap.bin")
+
+    def counts(pfn: int, by: str) -> bool:
+        return pfn not in users and (not records or re.search(by, records.get(pfn, "")) is not None)
+
+    with (folder / "core").open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         lines = []
         for line in truth.read_text().splitlines():
-            lines += _resolve_line(line, data)
+            marker, by = MARKER.search(line), BY.search(line)
+            if not marker:
+                lines.append(line)
+                continue
+            hits = sorted(set(places(data, bytes.fromhex(marker[1]))))
+            good = [hit for hit in hits if counts(hit // PAGE, by[1] if by else "PFN")]
+            lines += [f"{line} pfn=0x{hit // PAGE:x} page_off=0x{hit % PAGE:x}" for hit in good]
+            if not good:
+                lines.append(f"SKIP {line.split(' ', 1)[1]} why=marker\\040not\\040found")
     truth.write_text("\n".join(lines) + "\n")
-
-
-def _resolve_line(line: str, data: mmap.mmap) -> list[str]:
-    found = MARKER.search(line)
-    if not found:
-        return [line]
-    hits = sorted(set(places(data, bytes.fromhex(found[1]))))
-    if not hits:
-        return [line + " pfn=none"]
-    return [f"{line} pfn=0x{hit // PAGE:x} page_off=0x{hit % PAGE:x}" for hit in hits]

@@ -14,5 +14,8 @@ void w_fork(void), w_threads(void), w_many_threads(void), w_leader(void), w_clon
 void w_pid_reuse(void);
 void w_pipe(void), w_aio(void), w_io_uring(void), w_perf(void), w_trace(void), w_brd(void);
 void w_socket(void), w_page_pool(void), w_packet_ring(void);
+void w_bpf_maps(void), w_bpf_prog(void);
+int make_cgroups(void);
+void w_cgroup(void), w_dying(void);
 
 #endif

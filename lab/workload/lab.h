@@ -55,5 +55,7 @@ long get_number(const char *path);
 void make_marker(unsigned char out[16], const char *name); // by name and pid
 void marker_hex(char out[33], const unsigned char marker[16]);
 void nap(unsigned ms);
+// -- marked.c: write `size` bytes that begin with a marker, claim the page that they end up in --
+void write_marked(const char *kind, int fd, size_t size, const char *more, ...);
 
 #endif

@@ -61,9 +61,14 @@ void w_odd_comm(void)
     claim("anon_odd_comm", p, 3, "");
 }
 
+static void ignore(int number)
+{
+}
+
 void w_poison(void)
 {
     char *p = anon(2 * PAGE);
+    signal(SIGBUS, ignore);
     fill(p, 2 * PAGE, 9);
     unsigned long pfn = pagemap_entry(p + PAGE) & ((1UL << 55) - 1);
     if (madvise(p + PAGE, PAGE, MADV_HWPOISON)) {

@@ -37,9 +37,9 @@ void w_pipe(void)
     char *p;
     if (pipe(ends) || pipe(gift) || pipe(cache))
         return;
-    put_marked(ends[1], "pipe", "pipe1", PAGE, "");
-    put_marked(ends[1], "pipe", "pipe2", PAGE, "");
-    put_marked(ends[1], "pipe", "pipe3", 100, "");
+    put_marked(ends[1], "pipe", "pipe1", PAGE, "by=pipe_write ");
+    put_marked(ends[1], "pipe", "pipe2", PAGE, "by=pipe_write ");
+    put_marked(ends[1], "pipe", "pipe3", 100, "by=pipe_write ");
     int fd = make_file("/disk/piped", 2, 40);
     off_t at = 0;
     if (splice(fd, &at, cache[1], NULL, 2 * PAGE, 0) != 2 * (ssize_t)PAGE)
@@ -56,7 +56,7 @@ void w_pipe(void)
     claim("pipe_anon", p, 2, "");
     mkfifo("/tmp/fifo", 0600);
     fd = open("/tmp/fifo", O_RDWR);
-    put_marked(fd, "pipe", "fifo", 200, "name=fifo ");
+    put_marked(fd, "pipe", "fifo", 200, "by=pipe_write name=fifo ");
 }
 
 void w_aio(void)
@@ -125,7 +125,7 @@ void w_trace(void)
         marker_hex(hex, marker);
         if (write(fd, marker, 16) != 16)
             skip("ring_buffer", strerror(errno));
-        snprintf(words, sizeof words, "name=%s marker=%s", instance ? "lab" : "global", hex);
+        snprintf(words, sizeof words, "by=ring_buffer|rb_|early name=%s marker=%s", instance ? "lab" : "global", hex);
         memset(marker, 0, sizeof marker);
         claim_words("ring_buffer", "%s", words);
         close(fd);
@@ -144,7 +144,7 @@ void w_brd(void)
     for (int i = 0; i < 4; i++) {
         char name[8];
         snprintf(name, sizeof name, "brd%d", i);
-        marked((unsigned char *)p, words, name, "");
+        marked((unsigned char *)p, words, name, "by=brd_ ");
         if (pwrite(fd, p, PAGE, i * 3 * PAGE) != (ssize_t)PAGE)
             skip("brd", strerror(errno));
         claim_words("brd", "index=%d %s", i * 3, words);

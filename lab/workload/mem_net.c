@@ -102,7 +102,7 @@ void w_page_pool(void)
     if (syscall(SYS_bpf, BPF_PROG_TEST_RUN, &attr, sizeof attr))
         skip("page_pool", strerror(errno));
     else
-        claim_words("page_pool", "marker=%s", hex);
+        claim_words("page_pool", "marker=%s by=page_pool", hex);
     memset(frame, 0, sizeof frame);
 }
 

@@ -7,8 +7,16 @@
 #define MADV_PAGEOUT 21
 #endif
 
+// Up to 6.13 each CPU keeps slots of the device that was best before; any swapoff gives them back.
+static void forget_slots(void)
+{
+    if (swapon("/dev/zram1", 0) == 0)
+        swapoff("/dev/zram1");
+}
+
 static int swap_on(const char *kind, const char *path, int priority)
 {
+    forget_slots();
     if (swapon(path, SWAP_FLAG_PREFER | priority) == 0)
         return 1;
     skip(kind, strerror(errno));
