@@ -38,6 +38,7 @@ REPEAT = 32
 
 # Longest run of each length class; 2^18 pages are what one 1 GiB entry maps.
 CLASSES = (1, 8, 64, 512, 1 << 18)
+ROWS_AT_ONCE = 1 << 20
 # Pages under one PMD table, the largest table that is shared.
 GROUP_BITS = 18
 
@@ -172,16 +173,20 @@ class Mappings:
             if tier.flags & (SPECIAL | MIGRATING):
                 continue
             low, high = tier.between(np.array([start]), np.array([start + n]))
-            rows = np.arange(int(low[0]), int(high[0]))
-            first = tier.pfn[rows].astype(np.int64) + (tier.base - start)
-            times = self._times(tier, rows, True)
-            if tier.flags & REPEAT:
-                times, length = times * tier.lengths(rows), np.ones(len(rows), np.int64)
-            else:
-                length = tier.lengths(rows)
-            ends += np.bincount(np.clip(first, 0, n), times, n + 1).astype(np.int64)
-            ends -= np.bincount(np.clip(first + length, 0, n), times, n + 1).astype(np.int64)
+            for first in range(int(low[0]), int(high[0]), ROWS_AT_ONCE):
+                rows = np.arange(first, min(first + ROWS_AT_ONCE, int(high[0])))
+                ends += self._ends(tier, rows, start, n)
         return np.cumsum(ends)[:n].astype(np.int32)
+
+    def _ends(self, tier: Tier, rows: I64, start: int, n: int) -> I64:
+        """By how much mapcounts change from one page to the next, for the runs *rows*: int64[n + 1]."""
+        first = tier.pfn[rows].astype(np.int64) + (tier.base - start)
+        times, length = self._times(tier, rows, True), tier.lengths(rows)
+        if tier.flags & REPEAT:
+            times, length = times * length, np.ones_like(length)
+        up = np.bincount(np.clip(first, 0, n), times, n + 1)
+        down = np.bincount(np.clip(first + length, 0, n), times, n + 1)
+        return (up - down).astype(np.int64)
 
     def candidates(self, pfn: I64, n: I64) -> I64:
         """An upper bound, per block, of the rows that :meth:`of_blocks` works on: to cut work into pieces."""

@@ -21,6 +21,7 @@ Bools = npt.NDArray[np.bool_]
 
 # include/linux/mm.h; these bits have not moved since 2.6.
 VM_READ, VM_WRITE, VM_EXEC, VM_SHARED = 1, 2, 4, 8
+VM_MAYSHARE = 0x80  # what /proc/PID/maps shows as "s"
 VM_PFNMAP, VM_IO = 0x400, 0x4000
 VM_HUGETLB = 0x00400000
 VM_MIXEDMAP = 0x10000000

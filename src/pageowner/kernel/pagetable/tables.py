@@ -23,6 +23,8 @@ LONGEST = 256  # pages per read
 ReadPhys = Callable[[int, int], bytes]
 
 KERNEL_MM = -1  # the "mm index" of the kernel's own tables
+# How a table page is part of its mm's tables.
+WALKED, SECOND_PGD, DEPOSITED = range(3)
 
 
 def read_tables(read_phys: ReadPhys, pfns: I64) -> tuple[U64, Bools]:
@@ -57,15 +59,16 @@ def _read_group(read_phys: ReadPhys, pfns: I64, start: int, stop: int, rows: U64
 class TablePages:
     """Which pages are page tables, as columns, one row per page.
 
-    ``pfn`` int64; ``level`` uint8 (PTE 1 … PGD 5); ``mm`` int32, the index of an mm, or -1 for the kernel's
-    own; ``second`` bool: the user half of a PGD under page-table isolation, not a table that was walked.
+    ``pfn`` int64; ``level`` uint8 (PTE 1 … PGD 5); ``mm`` int32, the index of an mm, or -1 for the
+    kernel's own; ``role`` uint8: WALKED, or not reached by walking: SECOND_PGD, the user half of a PGD under
+    page-table isolation, DEPOSITED, a PTE table kept in reserve for the day that a huge page is split.
     A table that several mms share (hugetlb) is there once, under the first of them.
     """
 
     pfn: I64 = field(default_factory=lambda: np.empty(0, np.int64))
     level: U8 = field(default_factory=lambda: np.empty(0, np.uint8))
     mm: npt.NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
-    second: Bools = field(default_factory=lambda: np.empty(0, np.bool_))
+    role: U8 = field(default_factory=lambda: np.empty(0, np.uint8))
 
     def __len__(self) -> int:
         return len(self.pfn)
@@ -78,11 +81,11 @@ class TablePages:
             np.concatenate([p.pfn for p in parts]),
             np.concatenate([p.level for p in parts]),
             np.concatenate([p.mm for p in parts]),
-            np.concatenate([p.second for p in parts]),
+            np.concatenate([p.role for p in parts]),
         )
 
     @staticmethod
-    def of(pfn: I64, level: int, mm: npt.NDArray[np.int64], second: bool = False) -> TablePages:
+    def of(pfn: I64, level: int, mm: I64, role: int = WALKED) -> TablePages:
         """Rows of one *level*."""
         n = len(pfn)
-        return TablePages(pfn, np.full(n, level, np.uint8), mm.astype(np.int32), np.full(n, second, np.bool_))
+        return TablePages(pfn, np.full(n, level, np.uint8), mm.astype(np.int32), np.full(n, role, np.uint8))
