@@ -35,6 +35,7 @@ BUILT_IN = (
     "pageowner.layers.memmap:StackDepotPages",
     "pageowner.layers.vmalloc:Vmalloc",
     "pageowner.layers.io_uring:IoUring",
+    "pageowner.layers.dma:Dma",
     "pageowner.layers.perf:Perf",
     "pageowner.layers.trace:RingBuffer",
     "pageowner.layers.page_pool:PagePool",
