@@ -25,7 +25,7 @@ def read_zones(kernel: Kernel) -> pl.DataFrame:
     """One row per populated zone: node, zone (name), zone_index, address, start PFN, and pages
     spanned, present and managed, as the target's ``struct zone`` has them."""
     rows = []
-    for node, pgdat in _nodes(kernel):
+    for node, pgdat in nodes(kernel):
         zones = pgdat.node_zones
         for index in range(len(zones)):
             row = _zone(node, index, zones[index])
@@ -34,7 +34,8 @@ def read_zones(kernel: Kernel) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=_SCHEMA, orient="row")
 
 
-def _nodes(kernel: Kernel) -> list[tuple[int, drgn.Object]]:
+def nodes(kernel: Kernel) -> list[tuple[int, drgn.Object]]:
+    """Number and ``struct pglist_data *`` of each node that there is."""
     try:
         count = min(int(kernel.object("nr_node_ids")), _MOST_NODES)
         table = kernel.object("node_data")

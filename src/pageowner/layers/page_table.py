@@ -11,7 +11,7 @@ import polars as pl
 
 from pageowner.kernel import page_type
 from pageowner.kernel.memmap import Heads
-from pageowner.kernel.pagetable.tables import KERNEL_MM
+from pageowner.kernel.pagetable.tables import DEPOSITED, KERNEL_MM
 from pageowner.kernel.pagetable.x86_64 import LEVEL_NAMES
 from pageowner.kernel.process_memory import read_process_memory
 from pageowner.kernel.table_owners import read_table_owners
@@ -35,10 +35,9 @@ class PageTable(Layer):
     types = (page_type.TABLE,)
 
     def walk(self) -> Iterator[Claims]:
-        found = self.kernel.memo(read_table_owners)
-        tables = found.tables
+        tables = self.kernel.memo(read_table_owners)
         who = np.where(tables.mm == KERNEL_MM, _KERNEL, tables.mm.astype(np.int64) + _FIRST)
-        level = tables.level.astype(np.int64) | np.where(found.spare, _SPARE, 0)
+        level = tables.level.astype(np.int64) | np.where(tables.role == DEPOSITED, _SPARE, 0)
         key = (who << _LEVEL_BITS | level).astype(np.uint64)
         yield Claims(tables.pfn, np.ones(len(tables), np.int64), key)
 

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Names for reserved pages: by what reaches them from a global, else by the resource tree, else by place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from pageowner.kernel.boot_memory import boot_pieces
+from pageowner.kernel.iomem import is_ram, ram_ranges, read_iomem
+from pageowner.kernel.kernel_map import range_runs
+from pageowner.kernel.target import PAGE_SHIFT, Kernel
+
+I64 = npt.NDArray[np.int64]
+
+UNKNOWN = "unknown"
+HOLE = "hole"
+LOW_MEMORY = "low 1 MiB"
+_LOW_PFNS = 0x100
+_MOST_NAMES = 4  # of one page
+
+
+@dataclass(frozen=True)
+class ReservedNames:
+    """``names``: all of them. ``pfn`` int64, ascending, and ``name`` int64: pages that globals reach.
+
+    ``first``, ``last``, ``resource`` int64: page ranges of the resource tree, parents before children.
+    """
+
+    names: tuple[str, ...]
+    pfn: I64
+    name: I64
+    first: I64
+    last: I64
+    resource: I64
+    ram: tuple[I64, I64]
+
+    def of(self, pfns: I64) -> I64:
+        """Row in ``names`` for each of *pfns* (ascending)."""
+        ram = is_ram(self.ram, pfns)
+        out = np.where(ram, self._number(UNKNOWN), self._number(HOLE))
+        out[ram & (pfns < _LOW_PFNS)] = self._number(LOW_MEMORY)
+        if len(pfns):
+            for row in np.flatnonzero((self.first <= pfns[-1]) & (self.last >= pfns[0])).tolist():
+                low, high = np.searchsorted(pfns, [self.first[row], self.last[row] + 1])
+                out[low:high] = self.resource[row]
+        at = np.minimum(np.searchsorted(self.pfn, pfns), max(len(self.pfn) - 1, 0))
+        if len(self.pfn):
+            out = np.where(self.pfn[at] == pfns, self.name[at], out)
+        return np.asarray(out, np.int64)
+
+    def _number(self, name: str) -> int:
+        return self.names.index(name)
+
+
+def read_reserved_names(kernel: Kernel) -> ReservedNames:
+    """The names of everything that can be reserved on *kernel*."""
+    iomem = read_iomem(kernel)
+    # Of RAM only what lies in it has a name; the image is another layer's.
+    inner = iomem.filter(~((pl.col("depth") == 0) & pl.col("name").str.starts_with("System RAM")))
+    reached = _reached(kernel)
+    texts = reached["name"].to_list() + inner["name"].to_list()
+    names = tuple(dict.fromkeys([UNKNOWN, HOLE, LOW_MEMORY, *texts]))
+    number = {name: i for i, name in enumerate(names)}
+    return ReservedNames(
+        names,
+        reached["pfn"].to_numpy(),
+        np.array([number[name] for name in reached["name"]], np.int64),
+        (inner["start"].to_numpy() >> np.uint64(PAGE_SHIFT)).astype(np.int64),
+        (inner["end"].to_numpy() >> np.uint64(PAGE_SHIFT)).astype(np.int64),
+        np.array([number[name] for name in inner["name"]], np.int64),
+        ram_ranges(iomem),
+    )
+
+
+def _reached(kernel: Kernel) -> pl.DataFrame:
+    """``pfn``, ``name``: one row per page that a global leads to, the names of all that is in it joined."""
+    schema = {"pfn": pl.Int64, "name": pl.String}
+    parts = [pl.DataFrame(schema=schema)]
+    for name, start, size in boot_pieces(kernel):
+        for pfn, n in zip(*range_runs(kernel, start, size), strict=True):
+            parts.append(pl.DataFrame({"pfn": np.arange(pfn, pfn + n), "name": name}, schema=schema))
+    together = pl.concat(parts).unique(maintain_order=True)
+    joined = together.group_by("pfn").agg(pl.col("name").head(_MOST_NAMES).str.join(", "))
+    return joined.sort("pfn")
