@@ -63,7 +63,7 @@ class Machine:
 
         :param pfns: only blocks from the first to the second PFN, both included.
         :param freed: the last free of every record instead of its allocation.
-        :returns: ``pfn`` Int64, and the texts ``header``, ``owner``, ``mapped``, ``pfnline``, ``frames``, ``tail``.
+        :returns: ``pfn``, and the texts ``header``, ``owner``, ``mapped``, ``pfnline``, ``frames``, ``tail``.
         """
         tables = list(report_tables(self._scan(), Selection(mappings=True, freed=freed, pfns=pfns)))
         return pl.concat(tables) if tables else pl.DataFrame(schema=dict.fromkeys(_TEXTS, pl.String))

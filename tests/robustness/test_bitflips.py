@@ -7,13 +7,13 @@ from pathlib import Path
 
 import drgn
 import pytest
-from tests.robustness.flips import ReadLog, flipped, run_command
 
 from pageowner.kernel.target import Kernel
 from pageowner.snapshot.report import Selection, report_tables
 from pageowner.snapshot.scan import open_scan
 from pageowner.symbols.attach import attach
 from pageowner.symbols.vmcoreinfo import read_vmcoreinfo
+from tests.robustness.flips import ReadLog, flipped, run_command
 
 PER_RUN = 25
 SECONDS = 60

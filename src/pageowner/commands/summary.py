@@ -16,7 +16,7 @@ def add_arguments(parser: Parser) -> None:
     group.add_argument("-n", type=count, default=10, metavar="ROWS", dest="rows", help="owners to show (10)")
     group.add_argument(
         "--by", choices=("process", "cgroup", "node"),
-        help="who has how much: RSS, PSS and USS of processes; memory cgroups and what pins dying ones; NUMA nodes",
+        help="who has how much: processes (RSS, PSS, USS), cgroups (and what pins dying ones), NUMA nodes",
     )  # fmt: skip
     add_output_options(parser)
 

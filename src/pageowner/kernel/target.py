@@ -210,7 +210,7 @@ class Kernel:
         return gather_rows(self.read, np.asarray(pointers, np.uint64), dtype)
 
     def read_strings(self, pointers: npt.NDArray[Any], limit: int = 256) -> list[str | None]:
-        """The C strings at *pointers*, None where unreadable: one Python string each, so for unique things."""
+        """The C strings at *pointers*, None where unreadable: a Python string each, so for unique things."""
         unique, inverse = np.unique(np.asarray(pointers, np.uint64), return_inverse=True)
         texts = [self.read_string(int(p), limit) for p in unique]
         return [texts[i] for i in inverse]

@@ -32,7 +32,7 @@ class VmapAreas:
     frame: pl.DataFrame
 
     def pages(self) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
-        """(vm_struct, PFNs in order) of each area that has an array of pages; unreadable ones are passed over.
+        """(vm_struct, PFNs in order) of each area with an array of pages; unreadable ones are passed over.
 
         A mapping of device memory (ioremap) has none.
         """

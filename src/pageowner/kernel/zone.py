@@ -27,10 +27,13 @@ def read_zones(kernel: Kernel) -> pl.DataFrame:
     rows = []
     for node, pgdat in nodes(kernel):
         zones = pgdat.node_zones
-        for index in range(len(zones)):
-            row = _zone(node, index, zones[index])
-            if row is not None:
-                rows.append(row)
+        try:
+            found = [_zone(node, index, zones[index]) for index in range(len(zones))]
+        except drgn.FaultError:
+            kernel.partial = True
+            kernel.notes.append(f"the zones of node {node} are not in the source: totals lack them")
+            continue
+        rows += [row for row in found if row is not None]
     return pl.DataFrame(rows, schema=_SCHEMA, orient="row")
 
 

@@ -60,7 +60,7 @@ class Needs:
 
 @dataclass
 class Selection:
-    """Heads that a layer takes: ``rows`` index into the heads, ``key`` uint64 and ``columns`` align with it."""
+    """Heads that a layer takes: ``rows`` index into the heads; ``key`` uint64 and ``columns`` align."""
 
     rows: npt.NDArray[np.intp]
     key: npt.NDArray[np.uint64]

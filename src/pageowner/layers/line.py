@@ -48,4 +48,5 @@ def render_lines(line: str, frame: pl.DataFrame) -> pl.Series:
             parts.append(pl.col(column).cast(pl.String).fill_null(""))
     unique = {series.name: series for series in extra}
     # with_columns, not select: a template of nothing but text has a row per page, too.
-    return frame.with_columns(*unique.values()).with_columns(pl.concat_str(parts).alias("line")).get_column("line")
+    whole = frame.with_columns(*unique.values()).with_columns(pl.concat_str(parts).alias("line"))
+    return whole.get_column("line")

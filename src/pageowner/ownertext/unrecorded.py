@@ -27,7 +27,7 @@ def tables_without_records(kernel: Kernel, block_order: int) -> TextTables:
 
 
 def unrecorded_text(frame: pl.DataFrame, names: TextTables) -> pl.DataFrame:
-    """The columns of :func:`~pageowner.ownertext.write.kernel_text`, from ``pfn``, ``n``, ``flags``, ``block_type``."""
+    """The columns of ``kernel_text()``, from ``pfn``, ``n``, ``flags``, ``block_type``."""
     pfn = "PFN 0x" + hex_text(frame["pfn"]) if names.shape.hex_pfn else "PFN " + frame["pfn"].cast(pl.String)
     kinds = pl.Series([names.types.name(i) for i in range(256)], dtype=pl.String)
     columns = {

@@ -100,7 +100,7 @@ def owner_ids(section: SectionScan) -> I64:
 
 
 def mixed_suffix(section: SectionScan, blocks: pl.DataFrame) -> pl.Series:
-    """`` +<n> pages of <k> other owners`` for blocks that the first page's owner does not have alone, else ""."""
+    """`` +<n> pages of <k> other owners`` for blocks that the first page's owner shares, else ""."""
     start, size = section.pages.section.start, section.pages.section.n
     at = blocks.get_column("pfn").to_numpy() - start
     n = np.minimum(blocks.get_column("n").to_numpy(), size - at)

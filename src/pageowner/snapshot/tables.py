@@ -42,7 +42,7 @@ class Snapshot:
     by: str | None = None
     """What ``grouping`` groups by."""
     grouping: pl.DataFrame = field(default_factory=pl.DataFrame)
-    """Pages by process, memory cgroup or node, where asked for: :data:`pageowner.snapshot.tallies.TALLIES`."""
+    """Pages by something else, where asked for: :data:`pageowner.snapshot.tallies.TALLIES`."""
     partial: bool = False
     remarks: list[str] = field(default_factory=list)
 

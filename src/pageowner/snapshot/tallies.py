@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Pages added up by something else than their owner: process, memory cgroup, node; while sections stream by."""
+"""Pages added up by something else than their owner, while sections stream by."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class ByProcess:
             self._sums[row] += np.bincount(runs.mm, weights=amount, minlength=self._sums.shape[1])
 
     def frame(self) -> pl.DataFrame:
-        """``process``, and ``rss``, ``pss`` (rounded), ``uss``, ``hugetlb`` in pages: one row per address space."""
+        """``process``; ``rss``, ``pss`` (rounded), ``uss``, ``hugetlb`` in pages: a row per address space."""
         columns = {
             name: np.rint(row).astype(np.int64) for name, row in zip(self.COLUMNS, self._sums, strict=True)
         }
