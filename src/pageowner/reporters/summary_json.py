@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import BinaryIO
 
 from pageowner.analyses.kinds import pages_by_kind, top_owners, totals
+from pageowner.analyses.unseen import unseen
 from pageowner.reporters.options import SummaryOptions
 from pageowner.snapshot.tables import Snapshot
 
@@ -23,6 +24,7 @@ def write_summary_json(snapshot: Snapshot, options: SummaryOptions, out: BinaryI
         "totals": totals(snapshot.owners, snapshot.zones),
         "counters": snapshot.counters.to_dicts(),
         "top": top_owners(snapshot.owners, options.rows).to_dicts(),
+        "unseen": unseen(snapshot.owners).head(options.rows).to_dicts(),
         "coverage": coverage,
         "layers": snapshot.layers.select("word", "ok", "why").to_dicts(),
     }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""``summary`` for people: the balance sheet by kind, then the biggest owners."""
+"""``summary`` for people: what meminfo cannot see, the balance sheet by kind, the biggest owners."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pageowner.analyses.kinds import pages_by_kind, top_owners, totals
+from pageowner.analyses.unseen import by_module, unseen
 from pageowner.escape import escape
 from pageowner.reporters.options import SummaryOptions
 from pageowner.reporters.sizes import human_size
@@ -26,6 +27,9 @@ def write_summary_text(snapshot: Snapshot, options: SummaryOptions, out: BinaryI
     text = io.StringIO()
     console = Console(file=text, width=WIDTH, force_terminal=options.color, no_color=not options.color)
     sums = totals(snapshot.owners, snapshot.zones)
+    hidden = unseen(snapshot.owners)
+    console.print(_unseen_line(hidden), highlight=False)
+    console.print(_top_table(hidden.select("word", "owner", "pages").head(options.rows)))
     console.print(_kinds_table(pages_by_kind(snapshot.owners), sums["struct_pages"]))
     console.print(_totals_line(sums), highlight=False)
     console.print()
@@ -53,6 +57,13 @@ def _kinds_table(kinds: pl.DataFrame, struct_pages: int) -> Table:
     for word, pages, size in kinds.select("word", "pages", "bytes").iter_rows():
         table.add_row(word, str(pages), human_size(size), f"{100 * pages / max(struct_pages, 1):.2f}")
     return table
+
+
+def _unseen_line(hidden: pl.DataFrame) -> str:
+    """The lost memory in one line, and which modules asked for it."""
+    total = human_size(int(hidden.get_column("pages").sum()) * 4096)
+    modules = [f"{module} {human_size(pages * 4096)}" for module, pages in by_module(hidden).head(5).iter_rows()]
+    return f"{total} that no line of /proc/meminfo counts" + (f"; modules: {', '.join(modules)}" if modules else "")
 
 
 def _totals_line(sums: dict[str, int]) -> str:
