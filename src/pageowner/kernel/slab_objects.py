@@ -10,6 +10,7 @@ import drgn
 import numpy as np
 import numpy.typing as npt
 
+from pageowner.kernel.percpu import cpu_offsets
 from pageowner.kernel.target import Kernel
 
 _OBJECTS_SHIFT, _OBJECTS_BITS = 16, 15  # in counters: inuse:16, objects:15, frozen:1, in every version
@@ -75,9 +76,7 @@ class _Cache:
             "slab": ("slab", "page"),  # page until 5.16
         }
         dtype = kernel.dtype("struct kmem_cache_cpu", members)
-        offsets = kernel.object("__per_cpu_offset")
-        cpus = int(kernel.object("nr_cpu_ids"))
-        at = np.array([(self._cpu_slab + int(offsets[cpu])) % (1 << 64) for cpu in range(cpus)], np.uint64)
+        at = cpu_offsets(kernel) + np.uint64(self._cpu_slab)
         rows, ok = kernel.gather(at, dtype)
         return [int(row["freelist"]) for row in rows[ok] if int(row["slab"]) == slab]
 

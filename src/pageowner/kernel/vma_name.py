@@ -9,7 +9,7 @@ import drgn
 import numpy as np
 
 from pageowner.escape import escape
-from pageowner.kernel.dentry import Dentries
+from pageowner.kernel.path import Paths
 from pageowner.kernel.target import Kernel
 from pageowner.kernel.vma import VM_EXEC, VM_READ, VM_SHARED, VM_WRITE
 
@@ -44,8 +44,7 @@ class VmaNames:
         :param row: its columns, as in :class:`pageowner.kernel.vma.Vmas`.
         """
         if row["file"]:
-            found = self._kernel.memo(Dentries).of_file(int(row["file"]))
-            return "" if found is None else escape(found.path) + (" (deleted)" if found.deleted else "")
+            return escape(self._kernel.memo(Paths).of_files(np.array([row["file"]], np.uint64))[0])
         if self._special and int(row["ops"]) == self._special:
             return self._special_name(int(row["private"]))
         return self._of_place(mm, row) or self._given(address)

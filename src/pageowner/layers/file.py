@@ -11,8 +11,8 @@ import polars as pl
 
 from pageowner.escape import escape
 from pageowner.kernel.address_space import AddressSpaces
-from pageowner.kernel.dentry import Dentries
 from pageowner.kernel.memmap import Heads
+from pageowner.kernel.path import Paths
 from pageowner.kernel.units import read_layout, units_of
 from pageowner.layers.base import Band, Bools, Layer, Needs, Selection, untyped
 
@@ -56,11 +56,9 @@ class PageCache(Layer):
         head = layout.sections.page_address(units.pfn[units.row[:1]])
         rows, _ = self.kernel.gather(head, layout.dtype)
         frame = self.kernel.memo(AddressSpaces).describe(np.ascontiguousarray(rows["mapping"]))
-        name = self.kernel.memo(Dentries).of_inode(int(frame["inode"][0]))
-        if name is None or not name.path:
-            return [("file", "no name in the dentry cache")]
-        deleted = " (deleted)" if name.deleted else ""
-        return [("file", f"{escape(name.path)}{deleted} on {escape(name.where)} ({frame['fstype'][0]})")]
+        inode = np.array([int(frame["inode"][0])], np.uint64)
+        path = self.kernel.memo(Paths).of_inodes(inode)[0] or "(its name is no longer in memory)"
+        return [("file", f"{escape(path)} on {escape(frame['id'][0])} ({escape(frame['fstype'][0])})")]
 
 
 class OperationsLayer(PageCache):
@@ -71,7 +69,7 @@ class OperationsLayer(PageCache):
 
     def mine(self, mappings: npt.NDArray[np.uint64]) -> Bools:
         a_ops, ok = self.kernel.memo(AddressSpaces).operations(mappings)
-        known = [self.kernel.symbols.lookup(name) for name in self.operations if name in self.kernel.symbols]
+        known = [address for name in self.operations if (address := self.kernel.address(name)) is not None]
         return np.asarray(np.isin(a_ops, np.array(known, np.uint64)) & ok)
 
 

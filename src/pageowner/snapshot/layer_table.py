@@ -52,7 +52,8 @@ def what_it_claims(cls: type[Layer]) -> str:
     of_module = _first_line(getattr(sys.modules.get(cls.__module__), "__doc__", None))
     of_class = _first_line(cls.__dict__.get("__doc__"))
     prefix = f"{cls.word}: "
-    return of_module.removeprefix(prefix) if of_module.startswith(prefix) else of_class
+    text = of_module if of_module.startswith(prefix) else of_class
+    return text.removeprefix(prefix)
 
 
 def _first_line(text: str | None) -> str:
