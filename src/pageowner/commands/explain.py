@@ -5,7 +5,14 @@ from __future__ import annotations
 
 import argparse
 
-from pageowner.commands.options import add_output_options, add_source_options, count, selection
+from pageowner.commands.options import (
+    add_layer_option,
+    add_output_options,
+    add_source_options,
+    count,
+    extra_layers,
+    selection,
+)
 from pageowner.commands.output import open_output
 from pageowner.commands.parser import Arguments, Parser
 from pageowner.snapshot.page_name import FORMS, PageName, parse_page
@@ -18,12 +25,13 @@ def add_arguments(parser: Parser) -> None:
     group = parser.add_argument_group("what to print")
     group.add_argument("--json", action="store_true", help="one JSON object, schema pageowner.explain/1")
     group.add_argument("-n", type=count, default=32, metavar="ROWS", dest="rows", help="mappings shown (32)")
+    add_layer_option(parser)
     add_output_options(parser)
 
 
 def run(args: Arguments) -> int:
     """Open the source, find the page and write what is known about it."""
-    chosen = selection(args)
+    chosen, extra = selection(args), extra_layers(args)
     with open_output(args.output, args.force) as out:
         from pageowner.commands.finish import finish
         from pageowner.reporters.explain_json import write_explain_json
@@ -34,7 +42,7 @@ def run(args: Arguments) -> int:
         from pageowner.snapshot.tables import remarks
         from pageowner.sources import open_source
 
-        scan = open_scan(open_source(chosen))
+        scan = open_scan(open_source(chosen), extra)
         found = explain(scan, find_page(scan.kernel, scan.sections, args.page), args.rows)
         (write_explain_json if args.json else write_explain_text)(found, out)
         return finish(remarks(scan), scan.partial)

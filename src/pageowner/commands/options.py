@@ -6,10 +6,13 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from pageowner.commands.parser import Arguments, Parser, UsageError
 from pageowner.sources.selection import SourceSelection
+
+if TYPE_CHECKING:
+    from pageowner.layers import Layer
 
 
 def add_source_options(parser: Parser) -> None:
@@ -48,6 +51,24 @@ def add_output_options(parser: Parser) -> None:
     group.add_argument("-o", "--output", type=Path, metavar="FILE", help="write to FILE ('-': stdout)")
     group.add_argument("-f", "--force", action="store_true", help="overwrite FILE")
     group.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="default: auto")
+
+
+def add_layer_option(parser: Parser) -> None:
+    """``--layer``; read it with ``extra_layers``."""
+    group = parser.add_argument_group("layers of your own")
+    group.add_argument(
+        "--layer", type=Path, metavar="FILE.py", action="append", default=[],
+        help="use the layers that this file defines, too (see docs/layers.md); may be repeated",
+    )  # fmt: skip
+
+
+def extra_layers(args: Arguments) -> tuple[type[Layer], ...]:
+    """The layers of all ``--layer`` files. Raises ``LayerError``, one line."""
+    if not args.layer:
+        return ()
+    from pageowner.layers.thirdparty import load_layers
+
+    return tuple(layer for path in args.layer for layer in load_layers(path))
 
 
 def use_color(choice: str, stream: IO[str] | IO[bytes]) -> bool:

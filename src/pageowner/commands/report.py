@@ -3,7 +3,14 @@
 
 from __future__ import annotations
 
-from pageowner.commands.options import add_output_options, add_source_options, pfn_range, selection
+from pageowner.commands.options import (
+    add_layer_option,
+    add_output_options,
+    add_source_options,
+    extra_layers,
+    pfn_range,
+    selection,
+)
 from pageowner.commands.output import open_output
 from pageowner.commands.parser import Arguments, Parser
 
@@ -20,12 +27,13 @@ def add_arguments(parser: Parser) -> None:
         "--pfn", type=pfn_range, metavar="A-B",
         help="only blocks from PFN A to PFN B, both included (decimal or 0x…); A alone is one page",
     )  # fmt: skip
+    add_layer_option(parser)
     add_output_options(parser)
 
 
 def run(args: Arguments) -> int:
     """Open the source and write the records."""
-    chosen = selection(args)
+    chosen, extra = selection(args), extra_layers(args)
     with open_output(args.output, args.force) as out:
         from pageowner.commands.finish import finish
         from pageowner.reporters.report_text import write_report
@@ -42,6 +50,6 @@ def run(args: Arguments) -> int:
             visible_comm=out.isatty(),
             pfns=args.pfn,
         )
-        scan = open_scan(open_source(chosen))
+        scan = open_scan(open_source(chosen), extra)
         write_report(report_tables(scan, wanted), out)
         return finish(remarks(scan), scan.partial)

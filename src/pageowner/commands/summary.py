@@ -3,7 +3,15 @@
 
 from __future__ import annotations
 
-from pageowner.commands.options import add_output_options, add_source_options, count, selection, use_color
+from pageowner.commands.options import (
+    add_layer_option,
+    add_output_options,
+    add_source_options,
+    count,
+    extra_layers,
+    selection,
+    use_color,
+)
 from pageowner.commands.output import open_output
 from pageowner.commands.parser import Arguments, Parser
 
@@ -18,12 +26,13 @@ def add_arguments(parser: Parser) -> None:
         "--by", choices=("process", "cgroup", "node"),
         help="who has how much: processes (RSS, PSS, USS), cgroups (and what pins dying ones), NUMA nodes",
     )  # fmt: skip
+    add_layer_option(parser)
     add_output_options(parser)
 
 
 def run(args: Arguments) -> int:
     """Open the source, scan it and write the summary."""
-    chosen = selection(args)
+    chosen, extra = selection(args), extra_layers(args)
     with open_output(args.output, args.force) as out:
         from pageowner.commands.finish import finish
         from pageowner.reporters.options import SummaryOptions
@@ -32,7 +41,7 @@ def run(args: Arguments) -> int:
         from pageowner.snapshot.tables import take_snapshot
         from pageowner.sources import open_source
 
-        snapshot = take_snapshot(open_source(chosen), by=args.by)
+        snapshot = take_snapshot(open_source(chosen), extra, by=args.by)
         options = SummaryOptions(rows=args.rows, color=use_color(args.color, out))
         if args.by:
             (write_grouping_json if args.json else write_grouping_text)(snapshot, options, out)

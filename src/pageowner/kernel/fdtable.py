@@ -50,8 +50,8 @@ class OpenFiles:
 
     def of(self, kernel: Kernel, *operations: str) -> npt.NDArray[np.intp]:
         """Rows of the files whose ``f_op`` is the symbol of any of these names."""
-        known = [kernel.symbols.lookup(name) for name in operations if name in kernel.symbols]
-        return np.flatnonzero(np.isin(self.f_op, np.array(known, np.uint64)))
+        known = [kernel.address(name) for name in operations]
+        return np.flatnonzero(np.isin(self.f_op, np.array([a for a in known if a is not None], np.uint64)))
 
     def holder(self, row: int) -> Holder:
         pid = int(self.pid[row])

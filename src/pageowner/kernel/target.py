@@ -62,6 +62,13 @@ class Kernel:
         """The global variable *name*; ``LookupError`` when the target has none."""
         return self.prog[name]
 
+    def address(self, name: str) -> int | None:
+        """The address of symbol *name* in the kernel or a module, or None when neither has it."""
+        try:
+            return self.symbols.lookup(name)
+        except KeyError:
+            return None
+
     def constant(self, name: str) -> int | None:
         """The value of enumerator *name*, or None when the target does not know it."""
         try:

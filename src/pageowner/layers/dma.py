@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""DMA_PAGE: memory shared with devices: rings of virtio queues (drivers/virtio), coherent areas (kernel/dma)."""
+"""DMA_PAGE: memory shared with devices: virtio rings (drivers/virtio), coherent areas (kernel/dma)."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from pageowner.kernel.memmap import Heads
 from pageowner.layers.base import Band, Bools, Layer, Needs, Selection
 
 # PP_SIGNATURE is 0x40 above x86-64's ILLEGAL_POINTER_VALUE. Below it the low bits are compound_head's and
-# the pfmemalloc mark; bits 7 to 38 hold an index of the DMA mapping since ee62ce7a1d90 (6.16, stable trees too).
+# the pfmemalloc mark; bits 7 to 38 hold an index of the DMA mapping since ee62ce7a1d90 (6.16, stable).
 SIGNATURE = 0xDEAD000000000040
 MASK = ~(0x3 | 0xFFFFFFFF << 7) & ((1 << 64) - 1)
 

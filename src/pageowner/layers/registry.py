@@ -70,8 +70,8 @@ def layer_classes(extra: tuple[type[Layer], ...] = ()) -> list[type[Layer]]:
     :raises LayerError: when one cannot be loaded, or two use the same word.
     """
     classes = [_load(name) for name in BUILT_IN]
-    classes += [_check(point.load()) for point in importlib.metadata.entry_points(group=ENTRY_POINTS)]
-    classes += [_check(cls) for cls in extra]
+    classes += [_installed(point) for point in importlib.metadata.entry_points(group=ENTRY_POINTS)]
+    classes += [check_layer(cls) for cls in extra]
     words = [cls.word for cls in classes]
     double = {word for word in words if words.count(word) > 1}
     if double:
@@ -81,10 +81,28 @@ def layer_classes(extra: tuple[type[Layer], ...] = ()) -> list[type[Layer]]:
 
 def _load(name: str) -> type[Layer]:
     module, _, attribute = name.partition(":")
-    return _check(getattr(importlib.import_module(module), attribute))
+    return check_layer(getattr(importlib.import_module(module), attribute))
 
 
-def _check(cls: object) -> type[Layer]:
+def _installed(point: importlib.metadata.EntryPoint) -> type[Layer]:
+    """The layer that an installed package brings."""
+    try:
+        return check_layer(point.load())
+    except LayerError as error:
+        raise LayerError(f"entry point {point.name} ({point.value}): {error}") from error
+    except Exception as error:  # a layer may be anybody's code: one line says which package is to blame
+        text = str(error).partition("\n")[0]
+        raise LayerError(
+            f"entry point {point.name} ({point.value}): {type(error).__name__}: {text}; "
+            "update or remove its package"
+        ) from error
+
+
+def check_layer(cls: object) -> type[Layer]:
+    """*cls* itself, when it is fit to be a layer.
+
+    :raises LayerError: when it is not, with the reason in one line.
+    """
     if not (isinstance(cls, type) and issubclass(cls, Layer)):
         raise LayerError(f"{cls!r} is not a subclass of pageowner.layers.Layer")
     for attribute in ("word", "band", "line"):
@@ -92,7 +110,10 @@ def _check(cls: object) -> type[Layer]:
             raise LayerError(f"layer {cls.__name__} has no `{attribute}`")
     if not cls.line.startswith(cls.word):
         raise LayerError(f"layer {cls.__name__}: its line does not begin with its word {cls.word}")
-    parse_line(cls.line)
+    try:
+        parse_line(cls.line)
+    except ValueError as error:
+        raise LayerError(f"layer {cls.__name__}: {error}") from error
     return cls
 
 

@@ -41,8 +41,9 @@ class Zsmalloc(Layer):
     def _movable(self, heads: Heads) -> Bools:
         mapping = heads.mapping - np.uint64(MOVABLE_BITS)
         plain = (heads.type == 0) & (heads.refcount > 0) & (heads.mapping_bits == MOVABLE_BITS)
-        if "zsmalloc_mops" in self.kernel.symbols:  # 68f2736a8583, 6.0
-            return np.asarray(plain & (mapping == np.uint64(self.kernel.symbols.lookup("zsmalloc_mops"))))
+        mops = self.kernel.address("zsmalloc_mops")
+        if mops is not None:  # 68f2736a8583, 6.0
+            return np.asarray(plain & (mapping == np.uint64(mops)))
         mine = np.zeros(len(heads), np.bool_)
         rows = np.flatnonzero(plain)
         mine[rows] = self._pools_of_spaces(mapping[rows]) != 0
@@ -50,11 +51,12 @@ class Zsmalloc(Layer):
 
     def _pools_of_spaces(self, spaces: U64) -> U64:
         """Until 5.19: the pool that an address_space keeps in ``private_data``; 0: it is not zsmalloc's."""
-        if not len(spaces) or "zsmalloc_aops" not in self.kernel.symbols:
+        aops = self.kernel.address("zsmalloc_aops")
+        if not len(spaces) or aops is None:
             return np.zeros_like(spaces)
         fields = {"a_ops": "a_ops", "pool": "private_data"}
         rows, ok = self.kernel.gather(spaces, self.kernel.dtype("struct address_space", dict(fields)))
-        mine = ok & (rows["a_ops"] == np.uint64(self.kernel.symbols.lookup("zsmalloc_aops")))
+        mine = ok & (rows["a_ops"] == np.uint64(aops))
         return np.where(mine, rows["pool"], 0).astype(np.uint64)
 
     def select(self, heads: Heads, rows: npt.NDArray[np.intp]) -> Selection:

@@ -382,10 +382,10 @@ def _missing(kernel: Kernel, layer: Layer) -> str | None:
     for need in layer.needs.members:
         choices = [choice.strip().rpartition(".") for choice in need.split("|")]
         if not any(kernel.has_member(type_name, member) for type_name, _, member in choices):
-            return f"the kernel has no {need.replace('|', 'or')}"
+            return f"the kernel has no {need.replace('|', ' or ')}"
     for need in layer.needs.globals:
-        if not any(name.strip() in kernel.symbols for name in need.split("|")):
-            return f"the kernel has no variable {need.replace('|', 'or')}"
+        if all(kernel.address(name.strip()) is None for name in need.split("|")):
+            return f"the kernel has no variable {need.replace('|', ' or ')}"
     return None
 
 
