@@ -60,9 +60,9 @@ def _numa(kernel: Kernel) -> Iterator[Piece]:
     yield "numa_distance", int(kernel.object("numa_distance")), count * count
 
 
-def _hash(name: str, table: str, entries: Callable[[Kernel], int], bytes_each: int = 8) -> Callable[
-    [Kernel], Iterator[Piece]
-]:
+def _hash(
+    name: str, table: str, entries: Callable[[Kernel], int], bytes_each: int = 8
+) -> Callable[[Kernel], Iterator[Piece]]:
     def read(kernel: Kernel) -> Iterator[Piece]:
         yield name, int(kernel.object(table)), entries(kernel) * bytes_each
 
@@ -92,8 +92,10 @@ def _printk(kernel: Kernel) -> Iterator[Piece]:
     yield "printk log", int(data.data), 1 << int(data.size_bits)
     descriptors = 1 << int(ring.desc_ring.count_bits)
     yield "printk log", int(ring.desc_ring.descs), descriptors * int(kernel.type("struct prb_desc").size or 0)
-    yield "printk log", int(ring.desc_ring.infos), descriptors * int(
-        kernel.type("struct printk_info").size or 0
+    yield (
+        "printk log",
+        int(ring.desc_ring.infos),
+        descriptors * int(kernel.type("struct printk_info").size or 0),
     )
 
 

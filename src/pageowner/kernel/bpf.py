@@ -40,7 +40,10 @@ class BpfObject:
 def read_bpf(kernel: Kernel) -> list[BpfObject]:
     """All packs of programs, programs and maps of the kernel, packs first; torn objects are left out."""
     out: list[BpfObject] = list(_packs(kernel))
-    for name, type_name, read in (("prog_idr", "struct bpf_prog *", _prog), ("map_idr", "struct bpf_map *", _map)):
+    for name, type_name, read in (
+        ("prog_idr", "struct bpf_prog *", _prog),
+        ("map_idr", "struct bpf_map *", _map),
+    ):
         for pointer in _idr(kernel, name):
             try:
                 out.append(read(kernel, drgn.Object(kernel.prog, type_name, pointer)))
@@ -68,7 +71,9 @@ def _packs(kernel: Kernel) -> Iterator[BpfObject]:
     for node in list_entries(kernel, head):
         word, ok = kernel.gather(np.array([node - link + start], np.uint64), np.dtype("<u8"))
         if ok[0]:
-            yield BpfObject(node - link, "prog_pack", 0, "shared", (int(word[0]),), ((int(word[0]), _PACK_SIZE),))
+            yield BpfObject(
+                node - link, "prog_pack", 0, "shared", (int(word[0]),), ((int(word[0]), _PACK_SIZE),)
+            )
 
 
 def _prog(kernel: Kernel, prog: drgn.Object) -> BpfObject:

@@ -22,7 +22,10 @@ WRAPPERS: tuple[tuple[str, str], ...] = (
     # the page allocator (mm/page_alloc.c, mm/mempolicy.c, mm/page_owner.c)
     ("page_owner", r"(__)?set_page_owner|(__)?save_stack"),
     ("page allocator", r"post_alloc_hook|prep_new_page|get_page_from_freelist|rmqueue\w*"),
-    ("page allocator", r"_*alloc_(frozen_)?pages?(_\w+)?|try_alloc_pages\w*|split_free_pages|\w*alloc_pages_bulk\w*"),
+    (
+        "page allocator",
+        r"_*alloc_(frozen_)?pages?(_\w+)?|try_alloc_pages\w*|split_free_pages|\w*alloc_pages_bulk\w*",
+    ),
     ("page allocator", r"_*get_free_pages?\w*|get_zeroed_page\w*|make_alloc_exact\w*"),
     ("folios", r"_*folio_alloc(_noprof|_mpol_noprof|_node\w*)?|vma_alloc_folio\w*|folio_prealloc"),
     ("page fragments", r"_*page_frag_\w+|skb_page_frag_refill|netdev_alloc_frag\w*|napi_alloc_frag\w*"),
@@ -36,7 +39,7 @@ WRAPPERS: tuple[tuple[str, str], ...] = (
     ("mempool", r"mempool_alloc\w*|mempool_kmalloc|mempool_init\w*|mempool_create\w*"),
     ("boot", r"alloc_large_system_hash|_*devres_alloc\w*|devm_k\w*alloc|devm_get_free_pages|memblock_\w+"),
 )
-"""Functions whose callers are the ones who want memory: (what they are part of, a pattern for the whole name).
+"""Functions whose callers are the ones who want memory: (of what, pattern for the whole name).
 
 Suffixes that the compiler adds (``.constprop.0``, ``.isra.0``, ``.part.0``, ``.cold``) are ignored.
 """
@@ -95,7 +98,10 @@ class Callers:
         stop[which] = other[first]
         has = depth > 0
         caller[has] = stacks.frames[stop[has]]
-        leading = np.arange(len(owner)) < stop[owner] + (np.isin(np.arange(len(handles)), which, invert=True))[owner]
+        leading = (
+            np.arange(len(owner))
+            < stop[owner] + (np.isin(np.arange(len(handles)), which, invert=True))[owner]
+        )
         through = np.bincount(owner, weights=large & leading, minlength=len(handles)) > 0
         return caller, through
 

@@ -97,7 +97,9 @@ def _zone_stats(kernel: Kernel) -> I64:
         # 28f836b6777b ("mm/page_alloc: split per cpu page lists and zone stats", 5.14)
         member = kernel.offset("struct zone", "per_cpu_zonestats", "pageset")
         split = kernel.has_member("struct zone", "per_cpu_zonestats")
-        offset = kernel.offset("struct per_cpu_zonestat" if split else "struct per_cpu_pageset", "vm_stat_diff")
+        offset = kernel.offset(
+            "struct per_cpu_zonestat" if split else "struct per_cpu_pageset", "vm_stat_diff"
+        )
         zones = read_zones(kernel)["address"].to_numpy() + np.uint64(member)
         bases, ok = kernel.gather(zones, np.dtype("<u8"))
         return _sums(kernel, "vm_zone_stat", items) + _differences(kernel, bases[ok], offset, items)

@@ -29,7 +29,7 @@ _PARTS = (
 
 @dataclass(frozen=True)
 class Image:
-    """``start`` int64: first PFN of each part, ascending; ``name`` of each; ``end``: the PFN behind the last."""
+    """``start`` int64: first PFN of each part, ascending; ``name`` of each; ``end``: PFN behind the last."""
 
     start: I64
     name: tuple[str, ...]

@@ -42,8 +42,9 @@ def read_iomem(kernel: Kernel) -> pl.DataFrame:
         names = [escape(name or "") for name in kernel.read_strings(rows["name"], 64)]
         data = {"address": address, "start": rows["start"], "end": rows["end"], "name": names, "depth": depth}
         frames.append(
-            pl.DataFrame({k: np.ascontiguousarray(v) if isinstance(v, np.ndarray) else v for k, v in data.items()})
-            .select(pl.col(name).cast(kind) for name, kind in _SCHEMA.items())
+            pl.DataFrame(
+                {k: np.ascontiguousarray(v) if isinstance(v, np.ndarray) else v for k, v in data.items()}
+            ).select(pl.col(name).cast(kind) for name, kind in _SCHEMA.items())
         )
         level, depth = rows["child"][rows["child"] != 0], depth + 1
     return pl.concat(frames).filter(pl.col("end") >= pl.col("start"))

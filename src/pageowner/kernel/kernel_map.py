@@ -16,7 +16,7 @@ _MOST_PAGES = 1 << 24  # 64 GiB: nothing that the kernel has for itself is large
 
 
 def range_runs(kernel: Kernel, start: int, size: int) -> tuple[I64, I64]:
-    """Runs (first PFN, pages) of the pages behind *size* bytes at kernel address *start*, in order of address.
+    """Runs (first PFN, pages) of the pages behind *size* bytes at kernel address *start*, by address.
 
     What is not mapped is left out; an impossible range has none.
     """

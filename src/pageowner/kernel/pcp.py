@@ -28,8 +28,8 @@ NO_CPU = -1
 
 @dataclass(frozen=True)
 class PcpPages:
-    """Free blocks on per-CPU lists, columns aligned: ``pfn``, ``order``, ``cpu`` (:data:`NO_CPU`: on the zone's
-    own lockless list), ``zone`` (row of :func:`~pageowner.kernel.zone.read_zones`), all int64."""
+    """Free blocks on per-CPU lists, columns aligned: ``pfn``, ``order``, ``cpu`` (:data:`NO_CPU`: on the
+    zone's own lockless list), ``zone`` (row of :func:`~pageowner.kernel.zone.read_zones`), all int64."""
 
     pfn: I64
     order: I64
@@ -52,8 +52,10 @@ def read_pcp_sets(kernel: Kernel) -> PcpSets:
     cpus, offsets = possible_cpus(kernel), cpu_offsets(kernel)
     # 28f836b6777b ("mm/page_alloc: split per cpu page lists and zone stats", 5.14)
     member = kernel.offset("struct zone", "per_cpu_pageset", "pageset")
-    inner = 0 if kernel.has_member("struct zone", "per_cpu_pageset") else kernel.offset(
-        "struct per_cpu_pageset", "pcp"
+    inner = (
+        0
+        if kernel.has_member("struct zone", "per_cpu_pageset")
+        else kernel.offset("struct per_cpu_pageset", "pcp")
     )
     bases, ok = kernel.gather(zones + np.uint64(member), np.dtype("<u8"))
     bases = bases[ok] + np.uint64(inner)

@@ -26,7 +26,9 @@ def possible_cpus(kernel: Kernel) -> I64:
     """Numbers of the possible CPUs (``__cpu_possible_mask``)."""
     mask = kernel.object("__cpu_possible_mask")
     size = int(kernel.type("struct cpumask").size or 0)
-    bits = np.unpackbits(np.frombuffer(kernel.read(int(mask.address_of_()), size), np.uint8), bitorder="little")
+    bits = np.unpackbits(
+        np.frombuffer(kernel.read(int(mask.address_of_()), size), np.uint8), bitorder="little"
+    )
     return np.flatnonzero(bits)[:_MOST_CPUS].astype(np.int64)
 
 
@@ -45,7 +47,7 @@ def per_cpu_addresses(kernel: Kernel, name: str) -> U64:
 
 @dataclass(frozen=True)
 class Chunk:
-    """One ``struct pcpu_chunk``: ``base`` is the address of unit 0, ``pages`` which of a unit's are populated."""
+    """One ``struct pcpu_chunk``: ``base``: address of unit 0; ``pages``: which of a unit's are populated."""
 
     address: int
     base: int

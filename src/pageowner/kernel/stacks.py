@@ -27,7 +27,8 @@ _MOST_PAGES = 16
 @dataclass
 class KernelStacks:
     """All stacks. ``frame``: ``key`` (uint64: the task_struct, vm_struct or per-CPU area), ``state`` (task,
-    cached, irq), ``pid`` (-1 for none), ``name`` (comm, escaped, or the CPU); ``pfns`` int64, one row of pages per row of it (-1: unmapped)."""
+    cached, irq), ``pid`` (-1 for none), ``name`` (comm, escaped, or the CPU). ``pfns`` int64: one row of
+    pages per row of it (-1: unmapped)."""
 
     frame: pl.DataFrame
     pfns: I64
@@ -90,7 +91,7 @@ def _cached(kernel: Kernel) -> tuple[pl.DataFrame, U64]:
 
 
 def _irq(kernel: Kernel) -> tuple[pl.DataFrame, U64]:
-    """``irq_stack_backing_store``: pages of the per-CPU area, mapped a second time with guard pages around."""
+    """``irq_stack_backing_store``: pages of the per-CPU area, mapped a second time between guard pages."""
     none = np.empty(0, np.uint64)
     try:
         where = per_cpu_addresses(kernel, "irq_stack_backing_store")

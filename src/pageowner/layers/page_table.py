@@ -42,7 +42,7 @@ class PageTable(Layer):
         yield Claims(tables.pfn, np.ones(len(tables), np.int64), key)
 
     def select(self, heads: Heads, rows: npt.NDArray[np.intp]) -> Selection:
-        """Typed, but no page table leads to it: being set up or torn down, or of an mm that we cannot find."""
+        """Typed, but no table leads to it: being set up or torn down, or of an mm that we cannot find."""
         return Selection(rows, np.zeros(len(rows), np.uint64))
 
     def describe(self, keys: npt.NDArray[np.uint64]) -> pl.DataFrame:

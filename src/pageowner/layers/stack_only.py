@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What only the allocation record can tell, or not even that: the last layers, one of which takes any page."""
+"""What only the allocation record can tell, or not even that: the last layers, which leave no page."""
 
 from __future__ import annotations
 

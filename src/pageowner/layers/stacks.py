@@ -36,7 +36,9 @@ class KernelStack(Layer):
     def describe(self, keys: npt.NDArray[np.uint64]) -> pl.DataFrame:
         task = pl.format("pid {} ({})", "pid", "name")
         other = pl.format("{} {}", "state", "name")
-        frame = self._stacks.frame.with_columns(pl.when(pl.col("pid") < 0).then(other).otherwise(task).alias("owner"))
+        frame = self._stacks.frame.with_columns(
+            pl.when(pl.col("pid") < 0).then(other).otherwise(task).alias("owner")
+        )
         wanted = pl.DataFrame({"key": keys}, schema={"key": pl.UInt64})
         joined = wanted.join(frame.unique("key", keep="first"), on="key", how="left", maintain_order="left")
         return joined.drop("key")

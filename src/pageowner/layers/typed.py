@@ -30,7 +30,9 @@ class Offline(Layer):
     def select(self, heads: Heads, rows: npt.NDArray[np.intp]) -> Selection:
         callers: Callers = self.kernel.memo(read_callers)
         key = callers.of(heads.handle[rows])[0]
-        return Selection(rows, np.where(heads.type[rows] == page_type.UNACCEPTED, np.uint64(_UNACCEPTED), key))
+        return Selection(
+            rows, np.where(heads.type[rows] == page_type.UNACCEPTED, np.uint64(_UNACCEPTED), key)
+        )
 
     def describe(self, keys: npt.NDArray[np.uint64]) -> pl.DataFrame:
         texts = [call_site(text) for text in self.kernel.symbols.symbolize(keys)]
@@ -70,7 +72,10 @@ class Device(Layer):
     def describe(self, keys: npt.NDArray[np.uint64]) -> pl.DataFrame:
         rows, ok = self.kernel.gather(keys, self.kernel.dtype("struct dev_pagemap", {"type": "type"}))
         names = self._types()
-        kinds = [names.get(int(row["type"]), "unknown") if good else "unknown" for row, good in zip(rows, ok, strict=True)]
+        kinds = [
+            names.get(int(row["type"]), "unknown") if good else "unknown"
+            for row, good in zip(rows, ok, strict=True)
+        ]
         owners = [f"{kind} 0x{key:x}" for kind, key in zip(kinds, keys.tolist(), strict=True)]
         return pl.DataFrame({"type": kinds, "pgmap": keys, "owner": owners})
 

@@ -85,7 +85,9 @@ class Tally:
         self._count("unevictable", heads.n[flag["lru"] & flag["unevictable"]].sum())
         self._count("swap cache", heads.n[flag["swapcache"] & flag["swapbacked"]].sum())
         self._count("mlocked", heads.n[flag["mlocked"]].sum())
-        if self._kmalloc is not None:  # by the layer's rule, but whoever owns the page now (a socket's buffer)
+        if (
+            self._kmalloc is not None
+        ):  # by the layer's rule, but whoever owns the page now (a socket's buffer)
             self._count("large kmalloc", heads.n[self._kmalloc.domain(heads) & local].sum())
         types = (("typed table", page_type.TABLE), ("typed hugetlb", page_type.HUGETLB))
         for name, code in types:
@@ -103,7 +105,7 @@ class Tally:
         :param owners: the scan's owners table.
         """
         kinds = owners.group_by("word").agg(pl.col("pages").sum())
-        out = {word: 0 for word in self._number} | dict(kinds.iter_rows()) | dict(self._sums)
+        out = dict.fromkeys(self._number, 0) | dict(kinds.iter_rows()) | dict(self._sums)
         return out | self._by_owner(owners)
 
     def _by_owner(self, owners: pl.DataFrame) -> dict[str, int]:
@@ -112,7 +114,9 @@ class Tally:
         reclaimable = slabs["key"].is_in(sorted(reclaimable_caches(kernel)))
         stacks = owners.filter(pl.col("word") == "KERNEL_STACK_PAGE")
         states = kernel.memo(read_kernel_stacks).frame.select("key", "state").unique("key", keep="first")
-        by_state = dict(stacks.join(states, on="key").group_by("state").agg(pl.col("pages").sum()).iter_rows())
+        by_state = dict(
+            stacks.join(states, on="key").group_by("state").agg(pl.col("pages").sum()).iter_rows()
+        )
         first = int(kernel.object("init_task").address_of_())
         areas = kernel.memo(read_vmap_areas).frame
         allocated = areas.filter((pl.col("flags") & VM_ALLOC) != 0)
