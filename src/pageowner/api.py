@@ -48,7 +48,7 @@ class Machine:
 
     @property
     def owners(self) -> pl.DataFrame:
-        """``word``, ``owner``, ``key``, ``pages``: one row per owner, most pages first."""
+        """``id``, ``word``, ``owner``, ``pages``: one row per owner, most pages first."""
         return self.snapshot.owners
 
     def pages(self) -> pl.DataFrame:

@@ -11,9 +11,9 @@ from pageowner.kernel.page_owner import NoRecords
 from pageowner.kernel.target import Kernel
 from pageowner.kernel.zone import read_zones
 from pageowner.layers.base import Layer
-from pageowner.snapshot.owner_pages import OwnerPages
 from pageowner.snapshot.scan import Coverage, Scan, open_scan
 from pageowner.snapshot.tallies import TALLIES
+from pageowner.snapshot.usage import Usage
 
 LAYER_SCHEMA = {"word": pl.String, "ok": pl.Boolean, "why": pl.String, "stale": pl.Int64, "users": pl.Int64}
 COUNTER_SCHEMA = {
@@ -29,12 +29,15 @@ COUNTER_SCHEMA = {
 class Snapshot:
     """The tables of one scan.
 
-    ``owners``: ``word``, ``owner``, ``key``, ``pages``, one row per owner that has pages. ``zones``: see
+    ``usage``: pages by owner, stack, node, zone and order; ``owners`` and ``stacks`` say what its ``id`` and
+    ``stack`` stand for: see :mod:`pageowner.snapshot.usage`. Their sums are equal. ``zones``: see
     :func:`pageowner.kernel.zone.read_zones`. ``layers``: one row per layer: does it work, and if not, why.
     ``counters``: the kernel's own counters beside ours, in pages. ``remarks``: lines for standard error.
     """
 
+    usage: pl.DataFrame
     owners: pl.DataFrame
+    stacks: pl.DataFrame
     zones: pl.DataFrame
     layers: pl.DataFrame
     counters: pl.DataFrame
@@ -53,14 +56,17 @@ def take_snapshot(kernel: Kernel, extra: tuple[type[Layer], ...] = (), by: str |
     :param by: a name in :data:`pageowner.snapshot.tallies.TALLIES`: group pages by that, too.
     """
     scan = open_scan(kernel, extra)
-    owner_pages = OwnerPages(scan)
+    usage = Usage(scan)
     tally = TALLIES[by](scan) if by else None
     for section in scan.run():
-        owner_pages.add(section)
+        usage.add(section)
         if tally:
             tally.add(section)
+    usage_table, owners, stacks = usage.tables()
     return Snapshot(
-        owners=owner_pages.frame(),
+        usage=usage_table,
+        owners=owners,
+        stacks=stacks,
         zones=read_zones(kernel),
         layers=layer_table(scan),
         counters=pl.DataFrame(schema=COUNTER_SCHEMA),

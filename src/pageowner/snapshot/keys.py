@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Keys that join: numbers made of what an owner or a stack *is*, not of where it lies.
+
+The same owner and the same stack have the same key on every host, after every reboot and, as far as
+functions keep their names, under every kernel. A key is 63 bits of BLAKE2b, so that it fits a signed
+integer of any database.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+NOTHING = 0
+"""The key of "no owner" and "no stack"."""
+
+
+def owner_key(word: str, owner: str) -> int:
+    """The key of an owner: its kind and its name."""
+    return _key(f"{word}\n{owner}")
+
+
+def stack_key(functions: Iterable[str]) -> int:
+    """The key of a stack: its functions from the innermost on, without offsets; modules with their names."""
+    joined = "\n".join(functions)
+    return _key(joined) if joined else NOTHING
+
+
+def function(frame: str) -> str:
+    """``name [module]`` of a frame's ``%pS`` text: no offset, no size, no compiler's suffix."""
+    place, _, module = frame.strip().partition(" ")
+    name = place.partition("+")[0].partition(".")[0]
+    return f"{name} {module}" if module else name
+
+
+def _key(text: str) -> int:
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1 or 1

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The usage table: pages by owner, stack, node, zone and order. All of memory in a few thousand rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from pageowner.kernel.page_flags import read_page_flags
+from pageowner.kernel.stackdepot import StackDepot
+from pageowner.snapshot.keys import NOTHING, function, owner_key, stack_key
+from pageowner.snapshot.scan import Scan, SectionScan
+
+_BY = ("layer", "row", "handle", "node", "zone", "order")
+_PARTS_AT_ONCE = 64
+
+STACK_SCHEMA = {"stack": pl.Int64, "frames": pl.String, "functions": pl.String}
+OWNER_SCHEMA = {"id": pl.Int64, "word": pl.String, "owner": pl.String, "pages": pl.Int64}
+USAGE_SCHEMA = {
+    "id": pl.Int64,
+    "stack": pl.Int64,
+    "node": pl.Int16,
+    "zone": pl.Int8,
+    "order": pl.Int8,
+    "pages": pl.Int64,
+    "youngest_ns": pl.UInt64,
+    "oldest_ns": pl.UInt64,
+}
+
+
+class Usage:
+    """Adds up sections; then gives the tables ``usage``, ``owners`` (by ``id``) and ``stacks`` (by ``stack``)."""
+
+    def __init__(self, scan: Scan) -> None:
+        self._scan = scan
+        self._flags = read_page_flags(scan.kernel)
+        self._parts: list[pl.DataFrame] = []
+
+    def add(self, section: SectionScan) -> None:
+        """Count the pages of one section."""
+        pages, records = section.pages, section.records
+        at = np.flatnonzero(pages.valid)
+        flags = pages.flags[at]
+        handle, stamp = np.zeros(len(at), np.uint32), np.zeros(len(at), np.uint64)
+        if records is not None:
+            allocated = records.allocated[at]
+            handle = np.where(allocated, records.rows["handle"][at], 0).astype(np.uint32)
+            times = records.column("ts_nsec")
+            stamp = stamp if times is None else np.where(allocated, times[at], 0)
+        sizes = np.append(pages.heads.n, 1)[pages.head[at]]
+        frame = pl.DataFrame(
+            {
+                "layer": section.layer[at],
+                "row": section.owner_rows()[at],
+                "handle": handle,
+                "node": self._flags.node(flags).astype(np.int16),
+                "zone": self._flags.zone(flags).astype(np.int8),
+                "order": np.log2(sizes).astype(np.int8),
+                "ts": stamp,
+            }
+        )
+        self._parts.append(
+            _sums(frame.with_columns(pl.lit(1, pl.Int64).alias("pages"), pl.col("ts").alias("ts_max")))
+        )
+        if len(self._parts) >= _PARTS_AT_ONCE:
+            self._parts = [_sums(pl.concat(self._parts))]
+
+    def tables(self) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+        """(usage, owners, stacks), see :data:`USAGE_SCHEMA`, :data:`OWNER_SCHEMA`, :data:`STACK_SCHEMA`."""
+        sums = (
+            _sums(pl.concat(self._parts))
+            if self._parts
+            else pl.DataFrame(schema=dict.fromkeys(_BY, pl.Int64))
+        )
+        names = self._names()
+        stacks = self._stacks(sums)
+        usage = (
+            sums.join(names, on=["layer", "row"], how="left")
+            .join(stacks.select("handle", "stack"), on="handle", how="left")
+            .with_columns(pl.col("stack").fill_null(NOTHING))
+            .group_by("id", "stack", "node", "zone", "order")
+            .agg(
+                pl.col("pages").sum(),
+                pl.col("ts_max").max().alias("youngest_ns"),
+                pl.col("ts").min().alias("oldest_ns"),
+            )
+            .select(pl.col(name).cast(kind) for name, kind in USAGE_SCHEMA.items())
+            .sort("pages", "id", "stack", "node", "zone", "order", descending=[True] + [False] * 5)
+        )
+        pages = usage.group_by("id").agg(pl.col("pages").sum())
+        owners = names.unique("id", keep="first").join(pages, on="id").select(OWNER_SCHEMA.keys())
+        kept = stacks.unique("stack", keep="first").select(STACK_SCHEMA.keys()).sort("stack")
+        return usage, owners.sort("pages", "word", "owner", descending=[True, False, False]), kept
+
+    def _names(self) -> pl.DataFrame:
+        schema = {"layer": pl.UInt8, "row": pl.Int32, "id": pl.Int64, "word": pl.String, "owner": pl.String}
+        rows = [
+            (run.number, row, owner_key(run.word, name), run.word, name)
+            for run in self._scan.all_runs
+            if run.owners.frame.height
+            for row, name in enumerate(run.owners.frame.get_column("owner").to_list())
+        ]
+        return pl.DataFrame(rows, schema=schema, orient="row")
+
+    def _stacks(self, sums: pl.DataFrame) -> pl.DataFrame:
+        """``handle``, ``stack`` (its key), ``frames`` (``%pS`` texts, a line each), ``functions`` (what the key is of)."""
+        schema = {"handle": pl.UInt32, **STACK_SCHEMA}
+        handles = np.unique(sums.get_column("handle").to_numpy()) if "handle" in sums.columns else np.empty(0)
+        handles = handles[handles != 0]
+        if not len(handles):
+            return pl.DataFrame(schema=schema)
+        found = self._scan.kernel.memo(StackDepot).stacks(handles)
+        unique, inverse = np.unique(found.frames, return_inverse=True)
+        texts = self._scan.kernel.symbols.symbolize(unique)
+        functions = [function(text) for text in texts]
+        rows, bounds = [], found.start.tolist()
+        for handle, low, high in zip(found.handle.tolist(), bounds[:-1], bounds[1:], strict=True):
+            frames = inverse[low:high].tolist()
+            names = [functions[i] for i in frames]
+            rows.append((handle, stack_key(names), "\n".join(texts[i] for i in frames), "\n".join(names)))
+        return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _sums(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.group_by(_BY).agg(pl.col("pages").sum(), pl.col("ts").min(), pl.col("ts_max").max())
