@@ -29,7 +29,7 @@ USAGE_SCHEMA = {
 
 
 class Usage:
-    """Adds up sections; then gives the tables ``usage``, ``owners`` (by ``id``) and ``stacks`` (by ``stack``)."""
+    """Adds up sections; then gives the tables ``usage``, ``owners`` and ``stacks``."""
 
     def __init__(self, scan: Scan) -> None:
         self._scan = scan
@@ -103,7 +103,7 @@ class Usage:
         return pl.DataFrame(rows, schema=schema, orient="row")
 
     def _stacks(self, sums: pl.DataFrame) -> pl.DataFrame:
-        """``handle``, ``stack`` (its key), ``frames`` (``%pS`` texts, a line each), ``functions`` (what the key is of)."""
+        """``handle``, ``stack`` (its key), ``frames`` (``%pS`` texts), ``functions`` (what the key is of)."""
         schema = {"handle": pl.UInt32, **STACK_SCHEMA}
         handles = np.unique(sums.get_column("handle").to_numpy()) if "handle" in sums.columns else np.empty(0)
         handles = handles[handles != 0]
