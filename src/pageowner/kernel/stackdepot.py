@@ -244,7 +244,7 @@ def _spare_pool(kernel: Kernel) -> int:
 
 def _hash_table(kernel: Kernel) -> list[tuple[int, int]]:
     try:
-        mask = int(kernel.object("stack_hash_mask"))  # 5.18; before, the size was a macro and depot_index >> 20
+        mask = int(kernel.object("stack_hash_mask"))  # 5.18; before, a macro
         element = drgn.sizeof(kernel.object("stack_table").type_.type)
         return [(int(kernel.object("stack_table")), min(mask + 1, 1 << 24) * element)]
     except (LookupError, drgn.FaultError):

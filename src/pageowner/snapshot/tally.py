@@ -14,6 +14,7 @@ from pageowner.kernel.iomem import is_ram, ram_ranges, read_iomem
 from pageowner.kernel.page_flags import flag_mask
 from pageowner.kernel.slab_caches import reclaimable_caches
 from pageowner.kernel.stacks import IRQ, TASK, read_kernel_stacks
+from pageowner.kernel.target import Kernel
 from pageowner.kernel.vmap import VM_ALLOC, read_vmap_areas
 from pageowner.snapshot.scan import Scan, SectionScan
 
@@ -22,7 +23,7 @@ _HUGE_PAGES = 512
 
 
 class Tally:
-    """Pages by attribute. :meth:`add` every section, then ask for the :meth:`terms`."""
+    """Pages by attribute. :meth:`add` every section, then ask for its :meth:`terms`."""
 
     def __init__(self, scan: Scan) -> None:
         self._scan, kernel = scan, scan.kernel
@@ -32,11 +33,14 @@ class Tally:
             for name in ("reserved", "lru", "active", "swapbacked", "unevictable", "swapcache", "mlocked")
         }
         self._ram = ram_ranges(kernel.memo(read_iomem))
-        self._number = {run.word: run.number for run in scan.runs}
+        self._number = {run.word: run.number for run in scan.all_runs}
+        self._reclaimable = np.array(sorted(reclaimable_caches(kernel)), np.uint64)
+        self._stacks = _stack_keys(kernel)
         self._kmalloc = next((run.layer for run in scan.runs if run.word == "LARGE_KMALLOC_PAGE"), None)
 
     def add(self, section: SectionScan) -> None:
         """Count the pages of one section."""
+        self._kinds(section)
         self._places(section)
         self._mapped(section)
         self._lists(section)
@@ -99,32 +103,40 @@ class Tally:
         numbers = [self._number[word] for word in words if word in self._number]
         return np.asarray(np.isin(section.layer, numbers))
 
-    def terms(self, owners: pl.DataFrame) -> dict[str, int]:
-        """All sums, in pages: one per kind (by its word), those of this class, and those by owner.
-
-        :param owners: the scan's owners table.
-        """
-        kinds = owners.group_by("word").agg(pl.col("pages").sum())
-        out = dict.fromkeys(self._number, 0) | dict(kinds.iter_rows()) | dict(self._sums)
-        return out | self._by_owner(owners)
-
-    def _by_owner(self, owners: pl.DataFrame) -> dict[str, int]:
-        kernel = self._scan.kernel
-        slabs = owners.filter(pl.col("word") == "SLAB_PAGE")
-        reclaimable = slabs["key"].is_in(sorted(reclaimable_caches(kernel)))
-        stacks = owners.filter(pl.col("word") == "KERNEL_STACK_PAGE")
-        states = kernel.memo(read_kernel_stacks).frame.select("key", "state").unique("key", keep="first")
-        by_state = dict(
-            stacks.join(states, on="key").group_by("state").agg(pl.col("pages").sum()).iter_rows()
-        )
-        first = int(kernel.object("init_task").address_of_())
-        areas = kernel.memo(read_vmap_areas).frame
+    def terms(self) -> dict[str, int]:
+        """All sums, in pages: one per kind (by its word), and those of this class."""
+        areas = self._scan.kernel.memo(read_vmap_areas).frame
         allocated = areas.filter((pl.col("flags") & VM_ALLOC) != 0)
-        return {
-            "slab reclaimable": int(slabs.filter(reclaimable)["pages"].sum()),
-            "slab unreclaimable": int(slabs.filter(~reclaimable)["pages"].sum()),
-            "stacks of tasks": by_state.get(TASK, 0),
-            "stack of init_task": int(stacks.filter(pl.col("key") == first)["pages"].sum()),
-            "irq stacks": by_state.get(IRQ, 0),
-            "VM_ALLOC areas": int(allocated["nr_pages"].sum()),
-        }
+        zeros = dict.fromkeys(self._number, 0)
+        return zeros | dict(self._sums) | {"VM_ALLOC areas": int(allocated["nr_pages"].sum())}
+
+    def _kinds(self, section: SectionScan) -> None:
+        """Pages of each kind, and of what parts of a kind differ in: caches, stacks."""
+        counts = np.bincount(section.layer, minlength=256)
+        for run in self._scan.all_runs:
+            self._count(run.word, counts[run.number])
+        slab = self._keys(section, "SLAB_PAGE")
+        reclaimable = np.isin(slab, self._reclaimable)
+        self._count("slab reclaimable", reclaimable.sum())
+        self._count("slab unreclaimable", (~reclaimable).sum())
+        stacks = self._keys(section, "KERNEL_STACK_PAGE")
+        for state, keys in self._stacks.items():
+            self._count(state, np.isin(stacks, keys).sum())
+
+    def _keys(self, section: SectionScan, word: str) -> npt.NDArray[np.uint64]:
+        """The key of the owner of each page of one kind."""
+        number = self._number.get(word, -1)
+        if number not in section.claims:
+            return np.empty(0, np.uint64)
+        return section.claims[number].key[section.claim[section.layer == number]]
+
+
+def _stack_keys(kernel: Kernel) -> dict[str, npt.NDArray[np.uint64]]:
+    """Keys of the kernel's stacks, by the term that they count for."""
+    frame = kernel.memo(read_kernel_stacks).frame
+    first = int(kernel.object("init_task").address_of_())
+    return {
+        "stacks of tasks": frame.filter(state=TASK)["key"].to_numpy(),
+        "irq stacks": frame.filter(state=IRQ)["key"].to_numpy(),
+        "stack of init_task": np.array([first], np.uint64),
+    }
