@@ -17,7 +17,7 @@ def parser() -> argparse.ArgumentParser:
     each = commands.add_parser("kernels", help="find or build the kernels")
     each.add_argument("versions", nargs="*", default=list(kernels.KERNELS))
     one = commands.add_parser("capture", help="boot a kernel and capture it")
-    one.add_argument("version", choices=list(kernels.KERNELS))
+    one.add_argument("name", choices=list(capture.VARIANTS))
     one.add_argument("-o", "--out", type=Path, required=True)
     two = commands.add_parser("fixture", help="filter and compress a capture")
     two.add_argument("capture", type=Path)
@@ -32,7 +32,7 @@ def main() -> int:
             for version in options.versions:
                 print(version, kernels.get(version).folder)
         elif options.command == "capture":
-            capture.capture(options.version, options.out)
+            capture.capture(options.name, options.out)
         else:
             from lab import fixture  # needs drgn and numpy, the others run before there is an environment
 

@@ -2,8 +2,8 @@
 """Which pages of a core a fixture keeps: what `makedumpfile -d 31` would, decided from the memmap itself.
 
 Needs drgn, numpy and the kernel's vmlinux (makedumpfile 1.7.2 and 1.7.6 are wrong on 6.12: they drop slab pages or keep
-free ones). Dropped: free pages (buddy and per-CPU lists), anonymous, page cache, shmem and hugetlb pages, poisoned
-pages, the crash kernel's region. Unlike makedumpfile it keeps pages of zeros (they cost nothing once compressed) and
+free ones). Dropped: free pages (buddy, guard and per-CPU lists), anonymous, page cache, shmem and hugetlb pages, poisoned
+and offline pages, the crash kernel's region, the initrd. Unlike makedumpfile it keeps pages of zeros (they cost nothing once compressed) and
 drops the kernel's text, nearly half of the compressed size: nobody reads instructions from a dump.
 """
 
@@ -38,6 +38,7 @@ def kept_pages(prog: drgn.Program, pages: int) -> np.ndarray:
     drop_free(prog, words, keep)
     drop_user_data(prog, words, keep)
     drop_crash_kernel(prog, keep)
+    drop_initrd(prog, keep)
     drop_text(prog, keep)
     return keep
 
@@ -73,17 +74,19 @@ def drop_free(prog: drgn.Program, words: np.ndarray, keep: np.ndarray) -> None:
     # The whole word for untyped kernels (6.1: bits cleared), the top byte from 6.12 on.
     kind = column(words, prog, "_mapcount", "<u4")
     order = column(words, prog, "private", "<u8")
-    for pfn in np.flatnonzero(buddy(prog, kind)).tolist():
+    for pfn in np.flatnonzero(free_typed(prog, kind)).tolist():
         keep[pfn : pfn + (1 << int(order[pfn]))] = False
     for pfn, n in per_cpu_free(prog):
         keep[pfn : pfn + n] = False
 
 
-def buddy(prog: drgn.Program, kind: np.ndarray) -> np.ndarray:
+def free_typed(prog: drgn.Program, kind: np.ndarray) -> np.ndarray:
+    """Heads of blocks of the buddy system and of guard pages, both with their order in page->private."""
     try:
-        return kind >> 24 == prog.constant("PGTY_buddy").value_()
+        types = [prog.constant(name).value_() for name in ("PGTY_buddy", "PGTY_guard")]
+        return np.isin(kind >> 24, types)
     except LookupError:
-        return kind == np.uint32(~0x80 & 0xFFFFFFFF)
+        return np.isin(kind, [~0x80 & 0xFFFFFFFF, ~0x400 & 0xFFFFFFFF])
 
 
 def per_cpu_free(prog: drgn.Program) -> Any:
@@ -113,7 +116,7 @@ def drop_user_data(prog: drgn.Program, words: np.ndarray, keep: np.ndarray) -> N
     # The words of typed pages (slab, page table, buddy, …) mean something else.
     typed = ((kind >= 0xF0000000) & (kind != 0xFFFFFFFF)) | is_slab(prog, flags)
     user = (cached | anon) & ~typed
-    user |= huge(prog, words)
+    user |= huge(prog, words) | offline(prog, kind)
     user |= (flags & flag(prog, "PG_hwpoison")) != 0
     keep[user[heads(prog, words)]] = False
 
@@ -147,10 +150,25 @@ def huge(prog: drgn.Program, words: np.ndarray) -> np.ndarray:
         return is_head & (np.roll(dtor, -1) == prog.constant("HUGETLB_PAGE_DTOR").value_())
 
 
+def offline(prog: drgn.Program, kind: np.ndarray) -> np.ndarray:
+    """Pages that the hypervisor has: their contents are not there to be read."""
+    try:
+        return kind >> 24 == prog.constant("PGTY_offline").value_()
+    except LookupError:
+        return kind == ~0x100 & 0xFFFFFFFF
+
+
 def drop_crash_kernel(prog: drgn.Program, keep: np.ndarray) -> None:
     region = prog["crashk_res"]
     if region.end:
         keep[region.start.value_() // PAGE : (region.end.value_() + 1) // PAGE] = False
+
+
+def drop_initrd(prog: drgn.Program, keep: np.ndarray) -> None:
+    """The compressed initrd, which debug_pagealloc does not give back."""
+    header = prog["boot_params"].hdr
+    start, size = header.ramdisk_image.value_(), header.ramdisk_size.value_()
+    keep[start // PAGE : (start + size) // PAGE] = False
 
 
 def drop_text(prog: drgn.Program, keep: np.ndarray) -> None:

@@ -21,9 +21,9 @@ class GuestError(Exception):
     """The guest did not do what it was asked: said in one line."""
 
 
-def machine(smp: int = 2) -> list[str]:
-    """Two NUMA nodes, VMCOREINFO, a balloon."""
-    words = [*ACCEL, "-smp", str(smp), "-m", f"{sum(NODE_MIB)}M"]
+def machine(smp: int = len(NODE_MIB)) -> list[str]:
+    """Two NUMA nodes of one socket each, VMCOREINFO, a balloon."""
+    words = [*ACCEL, "-smp", f"{smp},sockets={smp}", "-m", f"{sum(NODE_MIB)}M"]
     for node, size in enumerate(NODE_MIB):
         words += ["-object", f"memory-backend-ram,id=m{node},size={size}M"]
         words += ["-numa", f"node,nodeid={node},memdev=m{node},cpus={node}"]

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Saves what the kernel says of its memory, through a virtio port, dirtying as few pages as possible:
-// one process, static buffers, no file is written in the guest. The stream is
+// (save PORT [text]: the word asks for debugfs page_owner) one process, static buffers, no file is written in the guest. The stream is
 // "F <name> <bytes>\n" + the bytes, repeated (chunks of one name are joined by the host), ended by "E - 0\n".
 #include <dirent.h>
 #include <fcntl.h>
@@ -59,6 +59,15 @@ static void copy(const char *path, const char *name)
         }
     }
     frame(name, buffer, have);
+    close(fd);
+}
+
+// The kernel's log, one record per read.
+static void save_log(void)
+{
+    int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
+    for (ssize_t n; (n = read(fd, buffer, CHUNK)) > 0;)
+        frame("dmesg.txt", buffer, n);
     close(fd);
 }
 
@@ -223,8 +232,10 @@ static void save_system(void)
     copy("/proc/config.gz", "config.gz");
     copy("/proc/self/mountinfo", "mountinfo.txt");
     copy("/proc/net/sockstat", "net_sockstat.txt");
+    save_log();
     save_slab_aliases();
     save_cgroups("/cgroup");
+    save_glob("/sys/kernel/debug/cma/*/*", "cma.txt");
     save_glob("/sys/block/zram*/mm_stat", "zram.txt");
     save_glob("/sys/devices/system/node/node*/meminfo", "node_meminfo.txt");
     copy("/proc/kpageflags", "kpageflags.bin");
@@ -243,7 +254,7 @@ int main(int argc, char **argv)
     port = open(argv[1], O_WRONLY);
     save_processes();
     save_system();
-    if (argc < 3)
+    if (argc > 2)
         copy("/sys/kernel/debug/page_owner", "page_owner.txt");
     write_all("E - 0\n", 6);
     puts("LAB saved");
