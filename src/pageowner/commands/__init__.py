@@ -22,6 +22,7 @@ COMMANDS: dict[str, str] = {
     "report": "every page_owner record, with the line that says what the page is",
     "summary": "where all of memory is: pages and bytes by kind, and the biggest owners",
     "explain": "everything about one page",
+    "check": "what contradicts itself in memory: silent on a healthy kernel",
     "layers": "what each layer claims and needs, and whether it works on this source",
 }
 

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""``check`` is silent on healthy kernels, and finds each corruption that is planted: it, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pageowner.commands import main
+from pageowner.kernel.target import Kernel
+from pageowner.snapshot.checks.run import CheckRun
+from pageowner.snapshot.scan import open_scan
+from pageowner.sources import open_source
+from pageowner.sources.selection import SourceSelection
+from tests.checks.corruptions import CORRUPTIONS, Guest
+from tests.conftest import Capture
+from tests.plant import Planter
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "check.md"
+
+
+def test_a_healthy_kernel_is_silent(core_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(core_path)]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "finding" not in captured.err
+
+
+def fresh(kernel: Kernel) -> Kernel:
+    """The same kernel with nothing remembered of its memory."""
+    return Kernel(kernel.prog, kernel.symbols, kernel.vmcoreinfo)
+
+
+def found_in(kernel: Kernel) -> dict[tuple[str, int], str]:
+    run = CheckRun(open_scan(fresh(kernel)), None)
+    return {(finding.check, finding.pfn): finding.text for finding in run.findings()}
+
+
+@pytest.fixture(scope="module")
+def corrupt(capture: Capture, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Guest]:
+    """A copy of the core with all corruptions in it, each in other pages; and where they are."""
+    copy = tmp_path_factory.mktemp("corrupt") / "core"
+    shutil.copyfile(capture.core, copy)
+    copy.chmod(0o600)
+    kernel = open_source(SourceSelection("core", path=copy))
+    assert found_in(kernel) == {}
+    planter = Planter(copy, kernel)
+    guest = Guest(kernel, planter)
+    for corruption in CORRUPTIONS:
+        corruption(guest)
+    planter.close()
+    return copy, guest
+
+
+def test_each_corruption_is_found_and_nothing_else(corrupt: tuple[Path, Guest]) -> None:
+    path, guest = corrupt
+    assert len(guest.expected) >= 10
+    found = found_in(open_source(SourceSelection("core", path=path)))
+    assert set(found) == guest.expected
+    assert all("PFN" not in text.split(" ")[0] and "\n" not in text for text in found.values())
+
+
+def test_lines_counts_and_status(corrupt: tuple[Path, Guest], capsys: pytest.CaptureFixture[str]) -> None:
+    path, guest = corrupt
+    assert main(["check", "-n", "1", str(path)]) == 3
+    captured = capsys.readouterr()
+    checks = [line.split(":")[0] for line in captured.out.splitlines()]
+    assert sorted(checks) == sorted({check for check, _ in guest.expected})
+    assert captured.err.splitlines()[-1].startswith(f"pageowner: {len(guest.expected)} findings: ")
+    assert captured.err.rstrip().endswith("; -n shows more")
+
+
+def test_json(corrupt: tuple[Path, Guest], capsys: pytest.CaptureFixture[str]) -> None:
+    path, guest = corrupt
+    assert main(["check", "--json", str(path)]) == 3
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema"] == "pageowner.check/1"
+    told = {(row["check"], -1 if row["pfn"] is None else row["pfn"]) for row in document["findings"]}
+    assert told == guest.expected
+    assert sum(document["counts"].values()) == len(guest.expected)
+
+
+def test_every_check_is_documented(corrupt: tuple[Path, Guest]) -> None:
+    text = DOCUMENT.read_text()
+    for check, _ in corrupt[1].expected:
+        assert f"`{check}`" in text
