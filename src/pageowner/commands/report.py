@@ -27,6 +27,7 @@ def add_arguments(parser: Parser) -> None:
         "--pfn", type=pfn_range, metavar="A-B",
         help="only blocks from PFN A to PFN B, both included (decimal or 0x…); A alone is one page",
     )  # fmt: skip
+    group.add_argument("--paths", action="store_true", help="the path of each file at the end of its line")
     add_layer_option(parser)
     add_output_options(parser)
 
@@ -46,6 +47,7 @@ def run(args: Arguments) -> int:
             owners=not args.kernel_format,
             mappings=args.mappings and not args.kernel_format,
             per_page=args.per_page,
+            paths=args.paths,
             freed=args.freed,
             visible_comm=out.isatty(),
             pfns=args.pfn,

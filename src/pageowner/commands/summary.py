@@ -23,8 +23,8 @@ def add_arguments(parser: Parser) -> None:
     group.add_argument("--json", action="store_true", help="one JSON object, schema pageowner.summary/1")
     group.add_argument("-n", type=count, default=10, metavar="ROWS", dest="rows", help="owners to show (10)")
     group.add_argument(
-        "--by", choices=("process", "cgroup", "node"),
-        help="who has how much: processes (RSS, PSS, USS), cgroups (and what pins dying ones), NUMA nodes",
+        "--by", choices=("process", "cgroup", "node", "module", "mount"),
+        help="who has how much: processes (RSS, PSS, USS), cgroups (and what pins dying ones), …",
     )  # fmt: skip
     add_layer_option(parser)
     add_output_options(parser)

@@ -32,6 +32,7 @@ def write_summary_text(snapshot: Snapshot, options: SummaryOptions, out: BinaryI
     console.print(_top_table(hidden.select("word", "owner", "pages").head(options.rows)))
     console.print(_kinds_table(pages_by_kind(snapshot.owners), sums["struct_pages"]))
     console.print(_totals_line(sums), highlight=False)
+    console.print(_counters_table(snapshot.counters))
     console.print()
     console.print(_top_table(top_owners(snapshot.owners, options.rows)))
     out.write(text.getvalue().encode("utf-8", "backslashreplace"))
@@ -62,8 +63,12 @@ def _kinds_table(kinds: pl.DataFrame, struct_pages: int) -> Table:
 def _unseen_line(hidden: pl.DataFrame) -> str:
     """The lost memory in one line, and which modules asked for it."""
     total = human_size(int(hidden.get_column("pages").sum()) * 4096)
-    modules = [f"{module} {human_size(pages * 4096)}" for module, pages in by_module(hidden).head(5).iter_rows()]
-    return f"{total} that no line of /proc/meminfo counts" + (f"; modules: {', '.join(modules)}" if modules else "")
+    modules = [
+        f"{module} {human_size(pages * 4096)}" for module, pages in by_module(hidden).head(5).iter_rows()
+    ]
+    return f"{total} that no line of /proc/meminfo counts" + (
+        f"; modules: {', '.join(modules)}" if modules else ""
+    )
 
 
 def _totals_line(sums: dict[str, int]) -> str:
@@ -71,6 +76,15 @@ def _totals_line(sums: dict[str, int]) -> str:
         f"{sums['struct_pages']} struct pages = {sums['holes']} holes + {sums['present']} present; "
         f"present = {sums['reserved']} reserved + {sums['managed']} managed"
     )
+
+
+def _counters_table(counters: pl.DataFrame) -> Table:
+    """The kernel's counters beside our sums, in pages."""
+    table = _table("the kernel's counter", "kernel", "ours", "unexplained", "formula")
+    table.columns[4].justify, table.columns[4].no_wrap = "left", False
+    for name, kernel, ours, formula, unexplained in counters.iter_rows():
+        table.add_row(name, str(kernel), str(ours), str(unexplained), formula)
+    return table
 
 
 def _top_table(top: pl.DataFrame) -> Table:

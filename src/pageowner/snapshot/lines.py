@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from pageowner.escape import escape
 from pageowner.kernel.folio import FolioCounts
+from pageowner.kernel.path import Paths
 from pageowner.kernel.process_memory import ProcessMemory, read_process_memory
 from pageowner.layers.line import line_columns, render_lines
 from pageowner.snapshot.scan import LayerRun, Scan, SectionScan
@@ -21,8 +23,9 @@ MAPPED_COLUMNS = frozenset({"start", "end", "by_pid"})
 class OwnerLines:
     """Renders the owner line of blocks; one object serves a scan."""
 
-    def __init__(self, scan: Scan) -> None:
-        self._scan = scan
+    def __init__(self, scan: Scan, paths: bool = False) -> None:
+        """With *paths*, lines of page-cache pages that carry no name end in the path of their file."""
+        self._scan, self._with_paths = scan, paths
         self._folios = FolioCounts(scan.kernel)
 
     def of_blocks(self, section: SectionScan, blocks: pl.DataFrame) -> pl.Series:
@@ -44,9 +47,20 @@ class OwnerLines:
             run = self._scan.by_number(int(number))
             frame = self._columns(run, section, at[rows], blocks[rows], mapcounts)
             order.append(rows)
-            parts.append(render_lines(run.layer.line, frame))
+            lines = render_lines(run.layer.line, frame)
+            parts.append(lines + self._paths(run, section, at[rows]) if self._with_paths else lines)
         back = np.argsort(np.concatenate(order), kind="stable")
         return pl.concat(parts).gather(back)
+
+    def _paths(self, run: LayerRun, section: SectionScan, at: I64) -> pl.Series:
+        """`` path:<path>`` for layers of files, "" for others and where no dentry is left."""
+        owners = run.owners.frame
+        if "inode" not in owners.columns or "name" in owners.columns:
+            return pl.repeat("", len(at), dtype=pl.String, eager=True)
+        rows, which = np.unique(section.owner[run.number][section.claim[at]], return_inverse=True)
+        paths = self._scan.kernel.memo(Paths).of_inodes(owners.get_column("inode").to_numpy()[rows])
+        texts = [f" path:{escape(path)}" if path else "" for path in paths]
+        return pl.Series("path", texts, pl.String).gather(which)
 
     def _columns(
         self,

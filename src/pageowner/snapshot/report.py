@@ -31,13 +31,14 @@ class Selection:
     """Which records, and what of them. ``pfns``: (first, last), both included; None: all of memory.
 
     ``owners``: the line that says what the page is; ``mappings``: who maps it; ``per_page``: a line per
-    page of a mixed block; ``freed``: the last-free half instead of the allocation; ``visible_comm``:
-    control characters in comm as ``\\ooo``, for a terminal.
+    page of a mixed block; ``paths``: files by path, too; ``freed``: the last-free half instead of the
+    allocation; ``visible_comm``: control characters in comm as ``\\ooo``, for a terminal.
     """
 
     owners: bool = True
     mappings: bool = False
     per_page: bool = False
+    paths: bool = False
     freed: bool = False
     visible_comm: bool = False
     pfns: tuple[int, int] | None = None
@@ -57,7 +58,7 @@ class _Reporter:
         self.scan, self.selection = scan, selection
         self.blocks: PageBlocks = read_pageblocks(scan.kernel, scan.sections)
         self.recorded = isinstance(scan.page_owner, PageOwner)
-        self.lines = OwnerLines(scan)
+        self.lines = OwnerLines(scan, selection.paths)
 
     @cached_property
     def texts(self) -> Texts:

@@ -5,24 +5,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import drgn
 import polars as pl
 
+from pageowner.analyses.balance import balance
+from pageowner.kernel.counters import read_counters
 from pageowner.kernel.page_owner import NoRecords
 from pageowner.kernel.target import Kernel
 from pageowner.kernel.zone import read_zones
 from pageowner.layers.base import Layer
 from pageowner.snapshot.scan import Coverage, Scan, open_scan
 from pageowner.snapshot.tallies import TALLIES
+from pageowner.snapshot.tally import Tally
 from pageowner.snapshot.usage import Usage
 
 LAYER_SCHEMA = {"word": pl.String, "ok": pl.Boolean, "why": pl.String, "stale": pl.Int64, "users": pl.Int64}
-COUNTER_SCHEMA = {
-    "name": pl.String,
-    "kernel": pl.Int64,
-    "ours": pl.Int64,
-    "formula": pl.String,
-    "unexplained": pl.Int64,
-}
 
 
 @dataclass(frozen=True)
@@ -57,11 +54,13 @@ def take_snapshot(kernel: Kernel, extra: tuple[type[Layer], ...] = (), by: str |
     """
     scan = open_scan(kernel, extra)
     usage = Usage(scan)
-    tally = TALLIES[by](scan) if by else None
+    terms = Tally(scan)
+    grouped = TALLIES[by](scan) if by else None
     for section in scan.run():
         usage.add(section)
-        if tally:
-            tally.add(section)
+        terms.add(section)
+        if grouped:
+            grouped.add(section)
     usage_table, owners, stacks = usage.tables()
     return Snapshot(
         usage=usage_table,
@@ -69,13 +68,22 @@ def take_snapshot(kernel: Kernel, extra: tuple[type[Layer], ...] = (), by: str |
         stacks=stacks,
         zones=read_zones(kernel),
         layers=layer_table(scan),
-        counters=pl.DataFrame(schema=COUNTER_SCHEMA),
+        counters=_counters(kernel, terms),
         coverage=scan.coverage,
         by=by,
-        grouping=tally.frame() if tally else pl.DataFrame(),
+        grouping=grouped.frame() if grouped else pl.DataFrame(),
         partial=scan.partial,
         remarks=remarks(scan),
     )
+
+
+def _counters(kernel: Kernel, terms: Tally) -> pl.DataFrame:
+    """The kernel's counters beside ours; those that a damaged dump has lost are left out."""
+    try:
+        return balance(kernel.memo(read_counters), terms.terms())
+    except (LookupError, drgn.FaultError) as error:
+        kernel.notes.append(f"the kernel's own counters cannot be read ({error})")
+        return balance({}, {})
 
 
 def layer_table(scan: Scan) -> pl.DataFrame:
@@ -96,6 +104,11 @@ def remarks(scan: Scan) -> list[str]:
 def _coverage_lines(coverage: Coverage) -> list[str]:
     counts = (
         (coverage.unreadable, "struct pages are not in the source"),
+        (
+            coverage.structures,
+            "pages of kernel structures are excluded from the dump, so names are missing: "
+            "makedumpfile before 1.7.8 does that to kernels since 6.10; dump again with a newer one",
+        ),
         (coverage.torn, "struct pages contradict each other"),
         (coverage.stale, "pages that an owner lists are free or another's"),
     )

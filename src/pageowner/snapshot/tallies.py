@@ -13,8 +13,10 @@ from pageowner.kernel import page_type
 from pageowner.kernel.mapping import MIGRATING, SPECIAL
 from pageowner.kernel.memcg import Memcgs
 from pageowner.kernel.page_flags import read_page_flags
+from pageowner.kernel.path import Paths
 from pageowner.kernel.process_memory import ProcessMemory, read_process_memory
 from pageowner.snapshot.scan import Scan, SectionScan
+from pageowner.snapshot.usage import Usage
 
 
 class Tally(Protocol):
@@ -140,10 +142,93 @@ class ByNode:
         return summed.sort("node", "pages", "kind", descending=[False, True, False])
 
 
+class ByModule:
+    """Pages by the kernel module that asked for them: the first one on the way out of the record's stack."""
+
+    def __init__(self, scan: Scan) -> None:
+        self._usage = Usage(scan)
+
+    def add(self, section: SectionScan) -> None:
+        self._usage.add(section)
+
+    def frame(self) -> pl.DataFrame:
+        """``module`` ("kernel" where no frame is a module's), ``pages``, ``kinds`` (most first)."""
+        usage, owners, stacks = self._usage.tables()
+        module = pl.col("functions").str.extract(r"\[([^\]]+)\]").fill_null("kernel").alias("module")
+        recorded = usage.join(stacks.select("stack", module), on="stack").join(
+            owners.select("id", "word"), on="id"
+        )
+        return _with_kinds(
+            recorded.select("module", pl.col("word").alias("kind"), "pages"), "module", "kinds"
+        )
+
+
+class ByMount:
+    """Page-cache pages by the file system that they belong to."""
+
+    def __init__(self, scan: Scan) -> None:
+        self._scan = scan
+        self._parts: list[pl.DataFrame] = []
+
+    def add(self, section: SectionScan) -> None:
+        rows = section.owner_rows()
+        for number in section.owner:
+            owners = self._scan.by_number(number).owners.frame
+            if "dev" in owners.columns:
+                mine = rows[section.layer == number]
+                places = owners.select("fstype", "major", "minor")[mine]
+                summed = places.group_by("fstype", "major", "minor").agg(
+                    pl.len().cast(pl.Int64).alias("pages")
+                )
+                self._parts.append(
+                    summed.with_columns(pl.lit(self._scan.by_number(number).word).alias("kind"))
+                )
+
+    def frame(self) -> pl.DataFrame:
+        """``mount`` (its points; just the device where it has none), ``pages``, ``kinds`` (most first)."""
+        schema = {
+            "fstype": pl.String,
+            "major": pl.UInt32,
+            "minor": pl.UInt32,
+            "pages": pl.Int64,
+            "kind": pl.String,
+        }
+        parts = pl.concat([pl.DataFrame(schema=schema), *self._parts])
+        dev = (pl.col("major") * (1 << 20) + pl.col("minor")).cast(pl.Int64).alias("dev")
+        name = pl.format("{} {}:{}", "fstype", "major", "minor")
+        named = parts.with_columns(dev).join(self._mount_points(), on="dev", how="left")
+        mount = pl.when(pl.col("path").is_null()).then(name).otherwise(pl.col("path") + " (" + name + ")")
+        return _with_kinds(named.select(mount.alias("mount"), "kind", "pages"), "mount", "kinds")
+
+    def _mount_points(self) -> pl.DataFrame:
+        table = self._scan.kernel.memo(Paths).table.select(pl.col("dev").cast(pl.Int64), "path")
+        return table.group_by("dev", maintain_order=True).agg(
+            pl.col("path").unique(maintain_order=True).str.join(", ")
+        )
+
+
+def _with_kinds(frame: pl.DataFrame, by: str, name: str) -> pl.DataFrame:
+    """*frame* (*by*, ``kind``, ``pages``) summed by *by*; the kinds in it as one text, most pages first."""
+    summed = (
+        frame.group_by(by, "kind").agg(pl.col("pages").sum()).sort("pages", "kind", descending=[True, False])
+    )
+    return (
+        summed.group_by(by, maintain_order=True)
+        .agg(pl.col("pages").sum(), pl.format("{} {}", "kind", "pages").str.join(", ").alias(name))
+        .sort("pages", by, descending=[True, False])
+    )
+
+
 def _kind_names(scan: Scan) -> pl.DataFrame:
     rows = [(run.number, run.word) for run in scan.all_runs]
     return pl.DataFrame(rows, schema={"layer": pl.UInt8, "kind": pl.String}, orient="row")
 
 
-TALLIES: dict[str, Callable[[Scan], Tally]] = {"process": ByProcess, "cgroup": ByCgroup, "node": ByNode}
+TALLIES: dict[str, Callable[[Scan], Tally]] = {
+    "process": ByProcess,
+    "cgroup": ByCgroup,
+    "node": ByNode,
+    "module": ByModule,
+    "mount": ByMount,
+}
 """What ``summary --by`` can group by."""
