@@ -119,6 +119,10 @@ void w_trace(void)
         }
         const char *path = instance ? "/sys/kernel/tracing/instances/lab/trace_marker" : "/sys/kernel/tracing/trace_marker";
         int fd = open(path, O_WRONLY);
+        if (fd < 0) {
+            skip("ring_buffer", strerror(errno));
+            return;
+        }
         make_marker(marker, instance ? "trace_lab" : "trace_global");
         for (int i = 0; i < 16; i++)
             marker[i] |= 0x40; // text, and no newline
