@@ -65,7 +65,7 @@ RUN = st.builds(
     st.integers(0, 50) | st.integers((1 << 32) - 30, (1 << 32) + 30),
     st.sampled_from([1, 1, 1, 2, 5, 8, 9, 30, 70, 512]),
     st.sampled_from([0, 0, 0, SPECIAL, MIGRATING, HUGE]),
-).filter(lambda run: not (run.pfn < 1 << 32 < run.pfn + run.n))  # the decoder never makes such a run
+)
 BLOCK = st.tuples(
     st.integers(0, 90) | st.integers((1 << 32) - 40, (1 << 32) + 60), st.sampled_from([1, 1, 2, 8, 64])
 )
@@ -164,6 +164,20 @@ def naive_lines(runs: list[Run], blocks: list[tuple[int, int]]) -> list[Line]:
     return sorted(lines, key=lambda line: (line.block, line.tgid, line.start))
 
 
+# Runs that often follow each other in address, in PFN, or in both.
+NEAR = st.lists(
+    st.tuples(st.integers(0, 1), st.integers(0, 3), st.sampled_from([0, 0, 0, 5]), st.integers(1, 3)),
+    max_size=12,
+).map(
+    lambda steps: [
+        Run(
+            mm, 4096 * (10 + sum(s[3] for s in steps[:k])), 10 + shift + sum(s[3] for s in steps[:k]), n, kind
+        )
+        for k, (mm, kind, shift, n) in enumerate(steps)
+    ]
+)
+
+
 # As in life, an address is mapped once.
 def once(runs: list[Run]) -> list[Run]:
     out: list[Run] = []
@@ -176,7 +190,7 @@ def once(runs: list[Run]) -> list[Run]:
     return out
 
 
-@given(st.lists(RUN, max_size=30).map(once), st.lists(BLOCK, min_size=1, max_size=6))
+@given(st.lists(RUN, max_size=30).map(once) | NEAR, st.lists(BLOCK, min_size=1, max_size=6))
 @settings(max_examples=100)
 def test_mapped_lines(runs, blocks):  # type: ignore[no-untyped-def]
     found = mapped(store(runs), mms(), *arrays(blocks))
@@ -185,7 +199,8 @@ def test_mapped_lines(runs, blocks):  # type: ignore[no-untyped-def]
 
 
 @given(
-    st.lists(RUN.map(lambda run: run._replace(flags=0)), max_size=30).map(once),
+    st.lists(RUN.map(lambda run: run._replace(flags=0)), max_size=30).map(once)
+    | NEAR.map(lambda runs: [run._replace(flags=0) for run in runs]),
     st.lists(
         st.tuples(BLOCK, st.sampled_from([50, 100, 200, 300, 999]), st.integers(0, 12)),
         min_size=1,
@@ -261,3 +276,26 @@ def test_pieces_cover_all_blocks(counts, limit):  # type: ignore[no-untyped-def]
     parts = list(pieces(np.array(counts, np.int64), limit))
     assert [i for part in parts for i in range(part.start, part.stop)] == list(range(len(counts)))
     assert all(sum(counts[p]) <= limit or p.stop - p.start == 1 for p in parts)
+
+
+def test_lines_end_where_address_pfn_or_kind_do_not_go_on() -> None:
+    runs = [
+        Run(1, 0x1000, 100, 2),
+        Run(1, 0x3000, 102, 1),  # goes on
+        Run(1, 0x4000, 105, 1),  # other PFN
+        Run(1, 0x6000, 106, 1),  # other address
+        Run(1, 0x7000, 107, 1, SPECIAL),  # other kind
+    ]
+    found = mapped(store(runs), mms(), np.array([96]), np.array([32]))
+    assert found.start.tolist() == [0x1000, 0x4000, 0x6000, 0x7000]
+    assert found.end.tolist() == [0x4000, 0x5000, 0x7000, 0x8000]
+    assert found.page.tolist() == [4, 9, 10, 11]
+    low = lowest(
+        store(runs),
+        mms(),
+        np.array([96]),
+        np.array([32]),
+        np.array([200]),
+        np.array([10 * SECOND], np.uint64),
+    )
+    assert (low.start.tolist(), low.end.tolist()) == ([0x1000], [0x4000])

@@ -238,17 +238,19 @@ def test_equal_tables_of_many_processes_are_stored_once() -> None:
     pgds = [memory.new_table() for _ in range(40)]
     for number, pgd in enumerate(pgds):
         for k in range(512):
-            # Accessed and dirty differ; one process has one page more, swapped.
+            # Accessed and dirty differ; in two processes the last page is swapped.
             memory.set(pgd, (number << 21) + (k << 12), fake.page(0x5000 + 2 * k) | fake.DIRTY * (k % 2))
     memory.set(pgds[0], 511 << 12, fake.swap(0, 77))
+    memory.set(pgds[1], (1 << 21) + (511 << 12), fake.swap(0, 77))
     mappings = run(memory, pgds, batch=7)[0]
-    assert mappings.runs < 3 * 512
+    assert mappings.runs < 4 * 512
     pages = contents(mappings)
-    assert len(pages) == 40 * 512 - 1
+    assert len(pages) == 40 * 512 - 2
+    assert swapped(mappings) == {(m, (m << 21) + (511 << 12)): Swap(0, 77) for m in (0, 1)}
     assert all(pages[m, (m << 21) + (k << 12)].pfn == 0x5000 + 2 * k for m in range(40) for k in range(511))
     counts = mappings.mapcounts(0x5000, 1024)
     assert counts[: 2 * 511 : 2].tolist() == [40] * 511
-    assert counts[2 * 511] == 39
+    assert counts[2 * 511] == 38
     assert not counts[1::2].any()
 
 
@@ -339,3 +341,25 @@ def test_second_page_of_a_pgd_under_isolation() -> None:
 
 def test_another_page_behind_a_pgd_is_not_its_second() -> None:
     assert len(isolated(fake.FakeMemory(), 0x1234)) == 0
+
+
+def test_runs_end_with_their_table() -> None:
+    """The next table in memory is another process's, and its first page the next one."""
+    memory = fake.FakeMemory()
+    pgds = [0x1000, 0x2000]
+    for number, pgd in enumerate(pgds):
+        memory.tables[pgd] = [0] * 512
+        memory.set(pgd, 511 << 12 if number == 0 else 0, fake.page(0x100 + number))
+    assert contents(run(memory, pgds)[0]) == {(0, 511 << 12): Page(0x100), (1, 0): Page(0x101)}
+
+
+def test_pages_on_both_sides_of_the_32_bit_line() -> None:
+    memory = fake.FakeMemory()
+    pgd = memory.new_table()
+    line = 1 << 32
+    for k in range(8):
+        memory.set(pgd, k << 12, fake.page(line - 4 + k))
+    mappings = run(memory, [pgd])[0]
+    assert mappings.mapcounts(line - 5, 10).tolist() == [0, *[1] * 8, 0]
+    found = mappings.of_blocks(np.array([line + 1]), np.array([1]))
+    assert (found.pfn.tolist(), found.va.tolist()) == ([line + 1], [5 << 12])

@@ -16,6 +16,7 @@ from pageowner.kernel.mapping import Mappings
 from pageowner.kernel.mm import NO_TASK, Mms, read_mms
 from pageowner.kernel.pagetable.invert import Counts, invert
 from pageowner.kernel.pagetable.tables import TablePages
+from pageowner.kernel.pagetable.unwalked import unwalked_tables
 from pageowner.kernel.pagetable.x86_64 import x86_64
 from pageowner.kernel.sections import read_sections
 from pageowner.kernel.target import Kernel
@@ -118,4 +119,5 @@ def read_process_memory(kernel: Kernel) -> ProcessMemory:
     mms = read_mms(kernel, tasks, sections.vmemmap, sections.page_size)
     last = sections.rows[-1]
     mappings, tables, counts = invert(kernel.read_phys, x86_64(kernel), mms.pgd_pfn, last.start + last.n)
+    tables = TablePages.join([tables, unwalked_tables(kernel, sections, mms, tables)])
     return ProcessMemory(tasks, mms, mappings, tables, counts)

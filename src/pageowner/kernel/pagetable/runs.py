@@ -87,8 +87,7 @@ def _find_runs(at: I64, entries: Entries, kept: I64, step: int) -> tuple[I64, I6
     again = same & (apart == 0) & (flags[1:] & SPECIAL != 0) if step == 1 else np.zeros_like(same)
     repeats = np.append(again, False) | np.insert(again, 0, False)
     entries.flags[kept[repeats]] |= REPEAT
-    # A run never crosses 2^32 pages: the store keeps the upper half of a PFN once per tier.
-    on = (apart == np.uint64(step)) & (pfn[1:] & np.uint64(0xFFFFFFFF) != 0) & ~repeats[1:] & ~repeats[:-1]
+    on = (apart == np.uint64(step)) & ~repeats[1:] & ~repeats[:-1]
     same &= again | on
     start = np.concatenate(([0], np.flatnonzero(~same) + 1))
     return start, np.diff(start, append=len(at))
