@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from pageowner.commands import COMMANDS, main
+from pageowner.commands import main
+from tests.commands.lines import COMMAND_LINES
 from tests.elfwriter import core
 
 LIVE = "reading the running kernel is not possible yet: give a core dump with -c CORE, or --demo"
 
 
-@pytest.fixture(params=COMMANDS)
-def command(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+@pytest.fixture(params=COMMAND_LINES, ids=lambda line: line[0])
+def command(request: pytest.FixtureRequest) -> list[str]:
+    return list(request.param)
 
 
 def error_line(capsys: pytest.CaptureFixture[str]) -> str:
@@ -27,39 +28,39 @@ def error_line(capsys: pytest.CaptureFixture[str]) -> str:
     return line.removeprefix("pageowner: error: ")
 
 
-def test_no_source(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([command]) == 1
+def test_no_source(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(command) == 1
     assert error_line(capsys) == LIVE
 
 
-def test_an_empty_core(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_core(command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     empty = tmp_path / "vmcore"
     empty.touch()
     for argv in ([str(empty)], ["-c", str(empty)]):
-        assert main([command, *argv]) == 1
+        assert main([*command, *argv]) == 1
         assert error_line(capsys) == f"{empty} is empty; was the dump cut short, or the disk full?"
 
 
 def test_a_core_without_kallsyms_and_btf(
-    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     vmcore = tmp_path / "vmcore"
     vmcore.write_bytes(core())
-    assert main([command, str(vmcore), "-o", str(tmp_path / "out")]) == 1
+    assert main([*command, str(vmcore), "-o", str(tmp_path / "out")]) == 1
     assert "internal error" not in error_line(capsys)
     assert list(tmp_path.iterdir()) == [vmcore]
 
 
 def test_an_existing_output_file_comes_first(
-    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     target = tmp_path / "out"
     target.write_text("precious")
-    assert main([command, str(tmp_path / "no core"), "-o", str(target)]) == 1
+    assert main([*command, str(tmp_path / "no core"), "-o", str(target)]) == 1
     assert error_line(capsys) == f"{target} exists; use -f to overwrite it, or another name"
     assert target.read_text() == "precious"
 
 
-def test_a_name_cannot_write_to_the_terminal(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([command, "a\x1b]0;b\n"]) == 1
+def test_a_name_cannot_write_to_the_terminal(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*command, "a\x1b]0;b\n"]) == 1
     assert error_line(capsys) == "cannot open a\\033]0;b\\012: No such file or directory"
