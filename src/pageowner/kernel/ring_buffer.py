@@ -34,7 +34,7 @@ class TraceBuffer:
 
 
 def trace_buffers(kernel: Kernel) -> Iterator[TraceBuffer]:
-    """The buffers on ``ftrace_trace_arrays``, those of snapshots (max_buffer) too."""
+    """The buffers on ``ftrace_trace_arrays``, those of snapshots (max_buffer) too, and ``temp_buffer``."""
     link = kernel.offset("struct trace_array", "list")
     head = kernel.object("ftrace_trace_arrays").address_of_().value_()
     for node in list_entries(kernel, head, 1 << 16):
@@ -47,6 +47,12 @@ def trace_buffers(kernel: Kernel) -> Iterator[TraceBuffer]:
                 continue
             if buffer:
                 yield TraceBuffer(name or "", buffer, member != "array_buffer")
+    try:
+        temporary = int(kernel.object("temp_buffer"))  # where events wait for their filter to decide
+    except (LookupError, drgn.FaultError):
+        return
+    if temporary:
+        yield TraceBuffer("(temporary)", temporary, False)
 
 
 def cpu_buffers(kernel: Kernel, buffers: U64) -> tuple[I64, I64, U64]:

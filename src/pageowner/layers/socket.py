@@ -117,6 +117,7 @@ class Socket(OpenedLayer):
         frame = frame.with_columns(
             pl.coalesce(pl.Series(pid, dtype=pl.Int64), "pid").alias("pid"),
             pl.coalesce(pl.Series(comm, dtype=pl.String), "comm").alias("comm"),
+            pl.col("fd").fill_null(-1),  # a task's page is behind no descriptor
             pl.when(pl.Series(is_task)).then(pl.lit("task")).otherwise("protocol").alias("protocol"),
         )
         return frame.with_columns(pl.format("{} pid {} ({})", "protocol", "pid", "comm").alias("owner"))
