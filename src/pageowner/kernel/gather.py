@@ -44,7 +44,8 @@ def _groups(unique: npt.NDArray[np.uint64], first: int, size: int) -> list[tuple
     for start, stop in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
         while start < stop:
             # A dense stretch longer than LONGEST is cut where the limit falls.
-            end = int(np.searchsorted(unique[start:stop], unique[start] + np.uint64(LONGEST))) + start
+            limit = min(int(unique[start]) + LONGEST, (1 << 64) - 1)
+            end = int(np.searchsorted(unique[start:stop], np.uint64(limit))) + start
             out.append((start, max(end, start + 1)))
             start = max(end, start + 1)
     return out
