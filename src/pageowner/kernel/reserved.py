@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from pageowner.kernel.boot_memory import boot_pieces
+from pageowner.kernel.boot_memory import Piece, boot_pieces
 from pageowner.kernel.iomem import is_ram, ram_ranges, read_iomem
-from pageowner.kernel.kernel_map import range_runs
 from pageowner.kernel.target import PAGE_SHIFT, Kernel
 
 I64 = npt.NDArray[np.int64]
@@ -21,6 +20,7 @@ HOLE = "hole"
 LOW_MEMORY = "low 1 MiB"
 _LOW_PFNS = 0x100
 _MOST_NAMES = 4  # of one page
+_LONGEST = 1 << 22  # pages of one piece: 16 GiB
 
 
 @dataclass(frozen=True)
@@ -78,11 +78,29 @@ def read_reserved_names(kernel: Kernel) -> ReservedNames:
 
 def _reached(kernel: Kernel) -> pl.DataFrame:
     """``pfn``, ``name``: one row per page that a global leads to, the names of all that is in it joined."""
-    schema = {"pfn": pl.Int64, "name": pl.String}
-    parts = [pl.DataFrame(schema=schema)]
-    for name, start, size in boot_pieces(kernel):
-        for pfn, n in zip(*range_runs(kernel, start, size), strict=True):
-            parts.append(pl.DataFrame({"pfn": np.arange(pfn, pfn + n), "name": name}, schema=schema))
-    together = pl.concat(parts).unique(maintain_order=True)
-    joined = together.group_by("pfn").agg(pl.col("name").head(_MOST_NAMES).str.join(", "))
+    pieces = boot_pieces(kernel)
+    first, last = _page_ranges(kernel, pieces)
+    pages = np.maximum(last - first + 1, 0)
+    ends = np.cumsum(pages)
+    which = np.repeat(np.arange(len(pieces)), pages)
+    pfn = np.arange(len(which)) - np.repeat(ends - pages, pages) + first[which]
+    names = pl.Series([name for name, _, _ in pieces], dtype=pl.String)
+    each = pl.DataFrame(
+        {"pfn": pfn, "name": names.gather(which)}, schema={"pfn": pl.Int64, "name": pl.String}
+    )
+    joined = (
+        each.unique(maintain_order=True).group_by("pfn").agg(pl.col("name").head(_MOST_NAMES).str.join(", "))
+    )
     return joined.sort("pfn")
+
+
+def _page_ranges(kernel: Kernel, pieces: list[Piece]) -> tuple[I64, I64]:
+    """First and last PFN of each piece; those in vmalloc space have none, for they are nobody's reserve."""
+    start = np.array([start for _, start, _ in pieces], np.uint64)
+    end = start + np.array([size - 1 for _, _, size in pieces], np.uint64)
+    low, linear = kernel.linear_to_phys(start)
+    high, linear_end = kernel.linear_to_phys(end)
+    good = linear & linear_end & (end >= start)
+    first = (low >> np.uint64(PAGE_SHIFT)).astype(np.int64)
+    last = (high >> np.uint64(PAGE_SHIFT)).astype(np.int64)
+    return first, np.where(good & (last - first < _LONGEST), last, first - 1)
