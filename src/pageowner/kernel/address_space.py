@@ -72,7 +72,7 @@ class AddressSpaces:
 
     def names(self, inodes: U64) -> list[str]:
         """The name of each inode's first dentry (``d_name``), "" where it has none."""
-        link = self._kernel.offset("struct dentry", "d_u.d_alias")
+        link = self._kernel.offset("struct dentry", "d_u.d_alias", "d_alias")
         head = self._kernel.dtype("struct inode", {"first": ("i_dentry.first",)})
         rows, ok = self._kernel.gather(inodes, head)
         has = ok & (rows["first"] != 0)
