@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from pageowner.api import Machine
     from pageowner.layers.base import Layer
 
-__all__ = ["LayoutError", "PageownerError", "SourceError", "SymbolsError", "open"]
+__version__ = "0.1.0"
+__all__ = ["LayoutError", "PageownerError", "SourceError", "SymbolsError", "__version__", "open"]
 
 
 def open(

@@ -49,4 +49,5 @@ def unseen(owners: pl.DataFrame) -> pl.DataFrame:
 def by_module(table: pl.DataFrame) -> pl.DataFrame:
     """``module`` and ``pages`` of :func:`unseen`, kernel modules only, most pages first."""
     modules = table.filter(pl.col("module") != "")
-    return modules.group_by("module").agg(pl.col("pages").sum()).sort("pages", "module", descending=[True, False])
+    summed = modules.group_by("module").agg(pl.col("pages").sum())
+    return summed.sort("pages", "module", descending=[True, False])

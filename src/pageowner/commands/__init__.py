@@ -23,6 +23,7 @@ COMMANDS: dict[str, str] = {
     "summary": "where all of memory is: pages and bytes by kind, and the biggest owners",
     "explain": "everything about one page",
     "check": "what contradicts itself in memory: silent on a healthy kernel",
+    "record": "scan and save a snapshot, which other commands read like the source itself",
     "layers": "what each layer claims and needs, and whether it works on this source",
 }
 

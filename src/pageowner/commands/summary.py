@@ -23,8 +23,8 @@ def add_arguments(parser: Parser) -> None:
     group.add_argument("--json", action="store_true", help="one JSON object, schema pageowner.summary/1")
     group.add_argument("-n", type=count, default=10, metavar="ROWS", dest="rows", help="owners to show (10)")
     group.add_argument(
-        "--by", choices=("process", "cgroup", "node", "module", "mount"),
-        help="who has how much: processes (RSS, PSS, USS), cgroups (and what pins dying ones), …",
+        "--by", choices=("process", "cgroup", "node", "module", "mount", "age"),
+        help="process (RSS, PSS, USS), cgroup (and what pins dying ones), …; age: what survived longest",
     )  # fmt: skip
     add_layer_option(parser)
     add_output_options(parser)
@@ -38,13 +38,13 @@ def run(args: Arguments) -> int:
         from pageowner.reporters.options import SummaryOptions
         from pageowner.reporters.summary_json import write_grouping_json, write_summary_json
         from pageowner.reporters.summary_text import write_grouping_text, write_summary_text
-        from pageowner.snapshot.tables import take_snapshot
-        from pageowner.sources import open_source
+        from pageowner.snapshot.reading import read_snapshot
+        from pageowner.snapshot.tallies import TALLIES
 
-        snapshot = take_snapshot(open_source(chosen), extra, by=args.by)
+        snapshot = read_snapshot(chosen, extra, by={args.by} & TALLIES.keys())
         options = SummaryOptions(rows=args.rows, color=use_color(args.color, out))
         if args.by:
-            (write_grouping_json if args.json else write_grouping_text)(snapshot, options, out)
+            (write_grouping_json if args.json else write_grouping_text)(snapshot, args.by, options, out)
         else:
             (write_summary_json if args.json else write_summary_text)(snapshot, options, out)
         return finish(snapshot.remarks, snapshot.partial)

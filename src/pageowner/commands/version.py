@@ -6,12 +6,14 @@ from __future__ import annotations
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
+from pageowner import __version__
+
 
 def version_text() -> str:
     """One line per component, pageowner first."""
     from drgn.cli import version_header
 
-    lines = [f"pageowner {_version('pageowner')}", f"python {platform.python_version()}"]
+    lines = [f"pageowner {__version__}", f"python {platform.python_version()}"]
     lines.append(version_header().splitlines()[0])
     lines += [f"{name} {_version(name)}" for name in ("numpy", "polars", "rich")]
     return "\n".join(lines)

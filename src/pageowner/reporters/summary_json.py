@@ -7,6 +7,7 @@ import json
 from dataclasses import asdict
 from typing import BinaryIO
 
+from pageowner.analyses.groups import grouping
 from pageowner.analyses.kinds import pages_by_kind, top_owners, totals
 from pageowner.analyses.unseen import unseen
 from pageowner.reporters.options import SummaryOptions
@@ -31,12 +32,12 @@ def write_summary_json(snapshot: Snapshot, options: SummaryOptions, out: BinaryI
     out.write(json.dumps(document, ensure_ascii=True, indent=1).encode() + b"\n")
 
 
-def write_grouping_json(snapshot: Snapshot, options: SummaryOptions, out: BinaryIO) -> None:
+def write_grouping_json(snapshot: Snapshot, by: str, options: SummaryOptions, out: BinaryIO) -> None:
     """Write ``summary --by`` to *out*: the first rows of the grouping, sizes in pages."""
     document = {
         "schema": SCHEMA,
-        "by": snapshot.by,
-        "rows": snapshot.grouping.head(options.rows).to_dicts(),
+        "by": by,
+        "rows": grouping(snapshot, by).head(options.rows).to_dicts(),
         "coverage": asdict(snapshot.coverage),
     }
     out.write(json.dumps(document, ensure_ascii=True, indent=1).encode() + b"\n")

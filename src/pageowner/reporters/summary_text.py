@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pageowner.analyses.groups import grouping
 from pageowner.analyses.kinds import pages_by_kind, top_owners, totals
 from pageowner.analyses.unseen import by_module, unseen
 from pageowner.escape import escape
@@ -38,16 +39,16 @@ def write_summary_text(snapshot: Snapshot, options: SummaryOptions, out: BinaryI
     out.write(text.getvalue().encode("utf-8", "backslashreplace"))
 
 
-def write_grouping_text(snapshot: Snapshot, options: SummaryOptions, out: BinaryIO) -> None:
+def write_grouping_text(snapshot: Snapshot, by: str, options: SummaryOptions, out: BinaryIO) -> None:
     """Write ``summary --by`` to *out*: integer columns are pages, shown as sizes."""
     text = io.StringIO()
     console = Console(file=text, width=WIDTH, force_terminal=options.color, no_color=not options.color)
-    grouping = snapshot.grouping
+    rows = grouping(snapshot, by)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    sizes = [name for name in grouping.columns if grouping.schema[name] == pl.Int64]
-    for name in grouping.columns:
+    sizes = [name for name in rows.columns if rows.schema[name] == pl.Int64]
+    for name in rows.columns:
         table.add_column(name, justify="right" if name in sizes else "left", overflow="fold")
-    for row in grouping.head(options.rows).iter_rows(named=True):
+    for row in rows.head(options.rows).iter_rows(named=True):
         table.add_row(*(human_size(v * 4096) if k in sizes else Text(escape(str(v))) for k, v in row.items()))
     console.print(table)
     out.write(text.getvalue().encode("utf-8", "backslashreplace"))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import drgn
@@ -14,6 +15,8 @@ from pageowner.kernel.page_owner import NoRecords
 from pageowner.kernel.target import Kernel
 from pageowner.kernel.zone import read_zones
 from pageowner.layers.base import Layer
+from pageowner.snapshot.page_runs import SCHEMA as PAGE_SCHEMA
+from pageowner.snapshot.page_runs import page_runs
 from pageowner.snapshot.scan import Coverage, Scan, open_scan
 from pageowner.snapshot.tallies import TALLIES
 from pageowner.snapshot.tally import Tally
@@ -39,28 +42,36 @@ class Snapshot:
     layers: pl.DataFrame
     counters: pl.DataFrame
     coverage: Coverage
-    by: str | None = None
-    """What ``grouping`` groups by."""
-    grouping: pl.DataFrame = field(default_factory=pl.DataFrame)
-    """Pages by something else, where asked for: :data:`pageowner.snapshot.tallies.TALLIES`."""
+    groupings: dict[str, pl.DataFrame] = field(default_factory=dict)
+    """Pages by process, cgroup, …, those that were asked for: :data:`pageowner.snapshot.tallies.TALLIES`."""
+    pages: pl.DataFrame = field(default_factory=pl.DataFrame)
+    """Every page, in runs (:func:`pageowner.snapshot.page_runs.page_runs`), where asked for."""
+    about: dict[str, str] = field(default_factory=dict)
+    """``release``, ``host`` and ``version`` of the kernel."""
     partial: bool = False
     remarks: list[str] = field(default_factory=list)
 
 
-def take_snapshot(kernel: Kernel, extra: tuple[type[Layer], ...] = (), by: str | None = None) -> Snapshot:
+def take_snapshot(
+    kernel: Kernel, extra: tuple[type[Layer], ...] = (), by: Iterable[str] = (), pages: bool = False
+) -> Snapshot:
     """Scan all of memory once and keep the tables.
 
-    :param by: a name in :data:`pageowner.snapshot.tallies.TALLIES`: group pages by that, too.
+    :param by: names in :data:`pageowner.snapshot.tallies.TALLIES`: group pages by these, too.
+    :param pages: keep the table of all pages, too.
     """
     scan = open_scan(kernel, extra)
     usage = Usage(scan)
     terms = Tally(scan)
-    grouped = TALLIES[by](scan) if by else None
+    grouped = {name: TALLIES[name](scan) for name in by}
+    runs = [pl.DataFrame(schema=PAGE_SCHEMA)]
     for section in scan.run():
         usage.add(section)
         terms.add(section)
-        if grouped:
-            grouped.add(section)
+        for tally in grouped.values():
+            tally.add(section)
+        if pages:
+            runs.append(page_runs(scan, section))
     usage_table, owners, stacks = usage.tables()
     return Snapshot(
         usage=usage_table,
@@ -70,11 +81,24 @@ def take_snapshot(kernel: Kernel, extra: tuple[type[Layer], ...] = (), by: str |
         layers=layer_table(scan),
         counters=_counters(kernel, terms),
         coverage=scan.coverage,
-        by=by,
-        grouping=grouped.frame() if grouped else pl.DataFrame(),
+        groupings={name: tally.frame() for name, tally in grouped.items()},
+        pages=pl.concat(runs) if pages else pl.DataFrame(),
+        about=_about(kernel),
         partial=scan.partial,
         remarks=remarks(scan),
     )
+
+
+def _about(kernel: Kernel) -> dict[str, str]:
+    """What the kernel calls itself (``init_uts_ns``)."""
+    try:
+        names = kernel.object("init_uts_ns").name
+        return {
+            ours: getattr(names, theirs).string_().decode("utf-8", "backslashreplace")
+            for ours, theirs in (("release", "release"), ("host", "nodename"), ("version", "version"))
+        }
+    except (LookupError, drgn.FaultError):
+        return {"release": kernel.vmcoreinfo.others.get("OSRELEASE", "")}
 
 
 def _counters(kernel: Kernel, terms: Tally) -> pl.DataFrame:

@@ -9,6 +9,8 @@ from typing import Protocol
 import numpy as np
 import polars as pl
 
+from pageowner.analyses.groups import with_kinds
+from pageowner.errors import LayoutError
 from pageowner.kernel import page_type
 from pageowner.kernel.mapping import MIGRATING, SPECIAL
 from pageowner.kernel.memcg import Memcgs
@@ -16,7 +18,6 @@ from pageowner.kernel.page_flags import read_page_flags
 from pageowner.kernel.path import Paths
 from pageowner.kernel.process_memory import ProcessMemory, read_process_memory
 from pageowner.snapshot.scan import Scan, SectionScan
-from pageowner.snapshot.usage import Usage
 
 
 class Tally(Protocol):
@@ -71,7 +72,12 @@ class ByCgroup:
 
     def __init__(self, scan: Scan) -> None:
         self._scan = scan
-        self._memcgs = Memcgs(scan.kernel)
+        try:
+            self._memcgs = Memcgs(scan.kernel)
+        except LookupError as error:
+            raise LayoutError(
+                "the kernel is built without CONFIG_MEMCG: there are no cgroups to sum by"
+            ) from error
         self._parts: list[pl.DataFrame] = []
 
     def add(self, section: SectionScan) -> None:
@@ -142,27 +148,6 @@ class ByNode:
         return summed.sort("node", "pages", "kind", descending=[False, True, False])
 
 
-class ByModule:
-    """Pages by the kernel module that asked for them: the first one on the way out of the record's stack."""
-
-    def __init__(self, scan: Scan) -> None:
-        self._usage = Usage(scan)
-
-    def add(self, section: SectionScan) -> None:
-        self._usage.add(section)
-
-    def frame(self) -> pl.DataFrame:
-        """``module`` ("kernel" where no frame is a module's), ``pages``, ``kinds`` (most first)."""
-        usage, owners, stacks = self._usage.tables()
-        module = pl.col("functions").str.extract(r"\[([^\]]+)\]").fill_null("kernel").alias("module")
-        recorded = usage.join(stacks.select("stack", module), on="stack").join(
-            owners.select("id", "word"), on="id"
-        )
-        return _with_kinds(
-            recorded.select("module", pl.col("word").alias("kind"), "pages"), "module", "kinds"
-        )
-
-
 class ByMount:
     """Page-cache pages by the file system that they belong to."""
 
@@ -198,25 +183,13 @@ class ByMount:
         name = pl.format("{} {}:{}", "fstype", "major", "minor")
         named = parts.with_columns(dev).join(self._mount_points(), on="dev", how="left")
         mount = pl.when(pl.col("path").is_null()).then(name).otherwise(pl.col("path") + " (" + name + ")")
-        return _with_kinds(named.select(mount.alias("mount"), "kind", "pages"), "mount", "kinds")
+        return with_kinds(named.select(mount.alias("mount"), "kind", "pages"), "mount", "kinds")
 
     def _mount_points(self) -> pl.DataFrame:
         table = self._scan.kernel.memo(Paths).table.select(pl.col("dev").cast(pl.Int64), "path")
         return table.group_by("dev", maintain_order=True).agg(
             pl.col("path").unique(maintain_order=True).str.join(", ")
         )
-
-
-def _with_kinds(frame: pl.DataFrame, by: str, name: str) -> pl.DataFrame:
-    """*frame* (*by*, ``kind``, ``pages``) summed by *by*; the kinds in it as one text, most pages first."""
-    summed = (
-        frame.group_by(by, "kind").agg(pl.col("pages").sum()).sort("pages", "kind", descending=[True, False])
-    )
-    return (
-        summed.group_by(by, maintain_order=True)
-        .agg(pl.col("pages").sum(), pl.format("{} {}", "kind", "pages").str.join(", ").alias(name))
-        .sort("pages", by, descending=[True, False])
-    )
 
 
 def _kind_names(scan: Scan) -> pl.DataFrame:
@@ -228,7 +201,6 @@ TALLIES: dict[str, Callable[[Scan], Tally]] = {
     "process": ByProcess,
     "cgroup": ByCgroup,
     "node": ByNode,
-    "module": ByModule,
     "mount": ByMount,
 }
 """What ``summary --by`` can group by."""

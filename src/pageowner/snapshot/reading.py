@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The tables of whatever the user named: scanned now, or loaded from a snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pageowner.errors import SourceError
+from pageowner.layers.base import Layer
+from pageowner.snapshot.store import is_snapshot, load_snapshot
+from pageowner.snapshot.tables import Snapshot, take_snapshot
+from pageowner.sources import SourceSelection, open_source
+
+
+def read_snapshot(
+    selection: SourceSelection,
+    extra: tuple[type[Layer], ...] = (),
+    by: Iterable[str] = (),
+    pages: bool = False,
+) -> Snapshot:
+    """The tables of *selection*: see :func:`pageowner.snapshot.tables.take_snapshot`.
+
+    :raises SourceError: when it cannot be read, or a snapshot lacks what is asked for.
+    """
+    if selection.kind != "path" or selection.path is None or not is_snapshot(selection.path):
+        return take_snapshot(open_source(selection), extra, by, pages)
+    snapshot = load_snapshot(selection.path)
+    lacking = [name for name in by if name not in snapshot.groupings]
+    if lacking:
+        raise SourceError(f"{selection.path} was recorded without pages by {lacking[0]}")
+    return snapshot
