@@ -63,9 +63,9 @@ def test_kinds_inside(
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"KDUMP   ", "is a kdump-compressed dump; this version opens ELF cores only"),
-        (b"DISKDUMP", "is a diskdump; only ELF cores can be opened"),
-        (b"makedumpfile\0", "is a flattened dump; 'makedumpfile -R vmcore < FILE' makes it a plain one"),
+        (b"KDUMP   ", "is a kdump-compressed dump, not an ELF core"),
+        (b"DISKDUMP", "is a diskdump; only ELF cores and kdump"),
+        (b"makedumpfile\0", "is a flattened dump, not an ELF core"),
         (bytes(0x202) + b"HdrS", "is a kernel image, not a core dump"),
         (TAR, "is a tar archive; unpack it and name the core in it"),
         (OWNER_TEXT, "is a page_owner text; this version reads core dumps only"),

@@ -207,8 +207,8 @@ class Pages:
     """One section. ``head`` int32[n]: row in ``heads`` of each page, -1 where there is no struct page.
 
     ``flags`` and ``mapcount`` are each page's own words; ``valid`` tells pages with a readable,
-    initialised struct page; ``unreadable`` counts the others that should have had one; ``torn`` is
-    the count of tails whose head contradicts them.
+    initialised struct page; ``lost`` the others that should have had one, and ``unreadable`` counts
+    these; ``torn`` is the count of tails whose head contradicts them.
     """
 
     section: Section
@@ -220,6 +220,7 @@ class Pages:
     heads: Heads
     head: npt.NDArray[np.int32]
     rows: Rows = field(repr=False)
+    lost: Bools = field(repr=False)
 
     @property
     def pfn(self) -> I64:
@@ -237,11 +238,11 @@ def read_pages(kernel: Kernel, layout: PageLayout, section: Section) -> Pages:
     exists = valid_pages(kernel, section)
     # A struct page that was never initialised is poisoned with ones (PAGE_POISON_PATTERN).
     valid = exists & readable & (flags != np.uint64(0xFFFFFFFFFFFFFFFF))
-    unreadable = int((exists & ~readable).sum())
+    lost = exists & ~readable
     head_of, n_of, torn_pages, torn = _units(layout, section, rows, second, flags, valid)
     heads, index = _heads(kernel, layout, section, rows, second, head_of, n_of, torn_pages, valid)
     mapcount = np.ascontiguousarray(rows["mapcount"]).view(np.int32)
-    return Pages(section, flags, mapcount, valid, unreadable, torn, heads, index, rows)
+    return Pages(section, flags, mapcount, valid, int(lost.sum()), torn, heads, index, rows, lost)
 
 
 def _readable(ok: Bools, section: Section, size: int) -> Bools:

@@ -53,6 +53,8 @@ class Kernel:
         """One-line remarks on the source for standard error (truncated, bridged, …)."""
         self.partial = False
         """True when the source lacks part of what it should hold: the result is partial, exit 4."""
+        self.excluded: Callable[[I64], Bools] | None = None
+        """Which PFNs a filter left out of the dump, where the source tells (None: it left out nothing)."""
         self.read_log: Callable[[int, int, bool], None] | None = None
         """Called with (address, size, physical) for every read, when set: tests draw bit flips from it."""
 

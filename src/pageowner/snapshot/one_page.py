@@ -102,6 +102,7 @@ def _narrow(pages: Pages, records: Records | None, first: int, last: int) -> tup
         flags=pages.flags[low:high],
         mapcount=pages.mapcount[low:high],
         valid=pages.valid[low:high],
+        lost=pages.lost[low:high],
         heads=_take(pages.heads, rows),
         head=index,
         rows=pages.rows[low:high],

@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from pageowner.snapshot.claims import UNCLAIMED
 from pageowner.snapshot.lines import owner_ids
 from pageowner.snapshot.scan import Scan, SectionScan
 
@@ -17,7 +18,7 @@ def page_runs(scan: Scan, section: SectionScan) -> pl.DataFrame:
 
     :returns: ``pfn`` and ``n`` (pages), ``word``, ``owner`` and ``key`` as in the owners table.
     """
-    ids = np.where(section.pages.valid, owner_ids(section), -1)
+    ids = np.where(section.layer != UNCLAIMED, owner_ids(section), -1)
     starts = np.concatenate(([0], np.flatnonzero(np.diff(ids)) + 1))
     lengths = np.diff(np.append(starts, len(ids)))
     kept = ids[starts] >= 0

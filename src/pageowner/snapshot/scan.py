@@ -20,6 +20,7 @@ from pageowner.kernel.target import Kernel
 from pageowner.layers.base import Band, Claims, Layer
 from pageowner.layers.registry import layer_classes
 from pageowner.snapshot.claims import UNCLAIMED, Canvas, Table, Walked, concatenate
+from pageowner.snapshot.left_out import lost_runs, structures_left_out
 from pageowner.snapshot.owners import Owners
 
 
@@ -82,6 +83,8 @@ class Coverage:
     changed: int = 0
     torn: int = 0
     stale: int = 0
+    structures: int = 0
+    """Slab pages and page tables that are excluded from the dump: names may be missing."""
 
 
 @dataclass
@@ -132,7 +135,8 @@ class Scan:
     @property
     def partial(self) -> bool:
         """Whether the result lacks something that a whole source would have given (exit status 4)."""
-        return self.kernel.partial or any(run.failed for run in self.runs)
+        lacks = self.coverage.unreadable or self.coverage.structures
+        return self.kernel.partial or bool(lacks) or any(run.failed for run in self.runs)
 
     def run(self, first: int = 0, last: int = 1 << 52) -> Iterator[SectionScan]:
         """All sections that hold PFNs *first* … *last*, in order."""
@@ -165,6 +169,7 @@ class Scan:
         self.coverage.scanned += int(pages.valid.sum())
         self.coverage.unreadable += pages.unreadable
         self.coverage.torn += pages.torn
+        self.coverage.structures += structures_left_out(self.kernel, pages)
         return self.paint(pages, records)
 
     def read(self, section: Section) -> tuple[Pages, Records | None]:
@@ -204,6 +209,8 @@ class _Painter:
         else:
             self._of_run(only)
             self._walked(only, only.held)
+        if only is None and self.pages.lost.any():
+            self._lost()
         claims = {number: concatenate(tables) for number, tables in self.claims.items()}
         owner = self._owners(claims)
         return SectionScan(self.pages, self.records, self.canvas.layer, self.canvas.claim, claims, owner)
@@ -312,6 +319,18 @@ class _Painter:
         heads = np.flatnonzero(self.canvas.free_heads())
         if len(heads):
             self._fail_rows(heads, "no layer took it")
+
+    def _lost(self) -> None:
+        """Pages whose struct page cannot be read: nothing else is known of them."""
+        runs, unknown = lost_runs(self.scan.kernel, self.scan.layout, self.pages), self.scan.unknown
+        assert isinstance(unknown.layer, Unknown)
+        keys = np.array([unknown.layer.key(why) for why in runs.why], np.uint64)
+        tables = self.claims.setdefault(unknown.number, [])
+        first = sum(len(t.pfn) for t in tables)
+        tables.append(Table(runs.pfn, runs.n, keys))
+        self.canvas.layer[self.pages.lost] = unknown.number
+        self.canvas.claim[self.pages.lost] = np.repeat(np.arange(len(keys), dtype=np.int32) + first, runs.n)
+        self.scan.coverage.excluded += runs.excluded
 
     def _owners(self, claims: dict[int, Table]) -> dict[int, npt.NDArray[np.int32]]:
         owner = {}

@@ -8,6 +8,7 @@ import polars as pl
 
 from pageowner.kernel.page_flags import read_page_flags
 from pageowner.kernel.stackdepot import StackDepot
+from pageowner.snapshot.claims import UNCLAIMED
 from pageowner.snapshot.keys import NOTHING, function, owner_key, stack_key
 from pageowner.snapshot.scan import Scan, SectionScan
 
@@ -39,7 +40,7 @@ class Usage:
     def add(self, section: SectionScan) -> None:
         """Count the pages of one section."""
         pages, records = section.pages, section.records
-        at = np.flatnonzero(pages.valid)
+        at = np.flatnonzero(section.layer != UNCLAIMED)
         flags = pages.flags[at]
         handle, stamp = np.zeros(len(at), np.uint32), np.zeros(len(at), np.uint64)
         if records is not None:

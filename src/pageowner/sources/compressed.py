@@ -10,7 +10,7 @@ import zlib
 from enum import Enum
 from io import BufferedIOBase
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, BinaryIO, cast
 
 _BLOCK = 1 << 20
 _ZEROS = bytes(1 << 16)
@@ -36,8 +36,8 @@ class Compression(Enum):
         return next((each for each in cls if head.startswith(each.value[1])), None)
 
 
-def open_stream(path: Path, compression: Compression) -> BufferedIOBase:
-    """The decompressed bytes of a file. Reading may raise ``EOFError`` or one of ``damage()``."""
+def open_stream(path: Path | BinaryIO, compression: Compression) -> BufferedIOBase:
+    """The decompressed bytes of a file, given by name or opened. Reading may raise one of ``damage()``."""
     if compression is Compression.GZIP:
         return cast(BufferedIOBase, gzip.open(path, "rb"))
     if compression is Compression.XZ:
@@ -79,7 +79,7 @@ def _write_sparse(block: bytes, out: IO[bytes]) -> None:
             out.write(piece)
 
 
-def _open_zstd(path: Path) -> BufferedIOBase:
+def _open_zstd(path: Path | BinaryIO) -> BufferedIOBase:
     if sys.version_info >= (3, 14):
         from compression import zstd
 
@@ -89,7 +89,8 @@ def _open_zstd(path: Path) -> BufferedIOBase:
 
     context = zstandard.ZstdDecompressor(max_window_size=1 << _MAX_ZSTD_WINDOW_LOG)
     # Where the input ends inside a frame, this reader just ends: who reads must know the size.
-    return cast(BufferedIOBase, context.stream_reader(path.open("rb"), read_across_frames=True))
+    file = path.open("rb") if isinstance(path, Path) else path
+    return cast(BufferedIOBase, context.stream_reader(file, read_across_frames=True))
 
 
 def _zstd_error() -> type[BaseException]:

@@ -17,6 +17,7 @@ import drgn
 from pageowner.errors import SourceError
 from pageowner.sources import vmcoreinfo
 from pageowner.sources.elfheader import CoreHeader, notes, read_header
+from pageowner.sources.excluded import Excluded, excluded_runs
 from pageowner.sources.scratch import unpack
 from pageowner.sources.sniff import SourceKind, refusal, sniff
 
@@ -43,6 +44,8 @@ class CoreSource:
     path: Path
     truncated: bool = False
     note: list[str] = field(default_factory=list)
+    excluded: Excluded | None = None
+    """Pages that a filter left out of the dump, where the file tells."""
 
 
 def open_core(path: Path) -> CoreSource:
@@ -69,9 +72,12 @@ def _open(path: Path, fd: int, target: Target, damage: str | None = None) -> Cor
         prog, mended = _program(fd, header, target)
     except SourceError as error:
         raise SourceError(f"{path} {error}{f' ({damage})' if damage else ''}") from error
+    # What makedumpfile -E left out reads as zeros, without a fault; its own zero pages, too, are left out.
+    excluded = excluded_runs([(s.address + s.file_size, s.address + s.memory_size) for s in header.loads])
+    left_out = f"{excluded.count} pages are excluded from the dump" if excluded.count else None
     missing = f"is cut off: {header.missing} bytes of memory are missing" if header.missing else None
-    lines = [line for line in (damage, missing, mended) if line]
-    return CoreSource(prog, path, bool(damage or missing), [f"{path}: {line}" for line in lines])
+    notes_ = [f"{path}: {line}" for line in (damage, missing, mended, left_out) if line]
+    return CoreSource(prog, path, bool(damage or missing), notes_, excluded if excluded.count else None)
 
 
 def _program(fd: int, header: CoreHeader, target: Target) -> tuple[drgn.Program, str | None]:

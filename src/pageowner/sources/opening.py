@@ -11,7 +11,10 @@ from pageowner.errors import SourceError, SymbolsError
 from pageowner.kernel.target import Kernel
 from pageowner.sources import elfcore
 from pageowner.sources.demo import open_demo
+from pageowner.sources.elfcore import CoreSource
+from pageowner.sources.kdumpfile import open_flattened, open_kdump
 from pageowner.sources.selection import SourceSelection
+from pageowner.sources.sniff import SourceKind, sniff
 from pageowner.symbols.attach import attach
 from pageowner.symbols.vmcoreinfo import read_vmcoreinfo
 
@@ -30,16 +33,27 @@ def open_source(selection: SourceSelection) -> Kernel:
 
 
 def open_core(path: Path | str, symbols: Path | None = None) -> Kernel:
-    """The kernel in the ELF core at *path*; with *symbols* (a vmlinux) its types come from DWARF."""
-    return _kernel(elfcore.open_core(Path(path)), symbols)
+    """The kernel in the core at *path*; with *symbols* (a vmlinux) its types come from DWARF."""
+    return _kernel(open_file(Path(path)), symbols)
 
 
-def _kernel(source: elfcore.CoreSource, vmlinux: Path | None) -> Kernel:
+def open_file(path: Path) -> CoreSource:
+    """Open a core of any format. Raises ``SourceError``, one line, for all else."""
+    found = sniff(path)
+    if found.kind is SourceKind.KDUMP:
+        return open_kdump(path, found.compression)
+    if found.kind is SourceKind.FLATTENED:
+        return open_flattened(path, found.compression)
+    return elfcore.open_core(path)
+
+
+def _kernel(source: CoreSource, vmlinux: Path | None) -> Kernel:
     if vmlinux is not None:
         _load_debug_info(source.prog, vmlinux)
     kernel = Kernel(source.prog, attach(source.prog), read_vmcoreinfo(source.prog))
     kernel.notes += source.note
     kernel.partial = source.truncated
+    kernel.excluded = source.excluded.of if source.excluded else None
     return kernel
 
 

@@ -70,10 +70,9 @@ def refusal(path: Path, found: Sniffed) -> str:
 _REFUSALS = {
     SourceKind.ELF_CORE: "is an ELF core dump inside another file; unpack it first",
     SourceKind.ELF_OTHER: "is an ELF file but no core dump; if it is the kernel's vmlinux, did you mean -s?",
-    SourceKind.KDUMP: "is a kdump-compressed dump; this version opens ELF cores only: "
-    "a copy of /proc/vmcore, or what 'makedumpfile -E' makes of it",
-    SourceKind.DISKDUMP: "is a diskdump; only ELF cores can be opened",
-    SourceKind.FLATTENED: "is a flattened dump; 'makedumpfile -R vmcore < FILE' makes it a plain one",
+    SourceKind.KDUMP: "is a kdump-compressed dump, not an ELF core",
+    SourceKind.DISKDUMP: "is a diskdump; only ELF cores and kdump-compressed files can be opened",
+    SourceKind.FLATTENED: "is a flattened dump, not an ELF core",
     SourceKind.KERNEL_IMAGE: "is a kernel image, not a core dump",
     SourceKind.TAR: "is a tar archive; unpack it and name the core in it",
     SourceKind.OWNERTEXT: "is a page_owner text; this version reads core dumps only",
