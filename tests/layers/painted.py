@@ -12,6 +12,7 @@ import polars as pl
 
 from pageowner.analyses.balance import balance
 from pageowner.kernel.counters import read_counters
+from pageowner.kernel.page_owner import NoRecords
 from pageowner.kernel.target import Kernel
 from pageowner.snapshot.scan import Scan, open_scan
 from pageowner.snapshot.tally import Tally
@@ -41,16 +42,18 @@ class Painted:
         return self.pages.filter(pl.col("word") == word)
 
 
-def paint(core: Path) -> Painted:
-    """Scan *core* once."""
+def paint(core: Path, records: bool = True) -> Painted:
+    """Scan *core* once; without *records* as if page_owner were off."""
     kernel = open_core(core)
     scan = open_scan(kernel)
+    if not records:
+        scan.page_owner = NoRecords("left out")
     tally, parts = Tally(scan), []
     for section in scan.run():
         tally.add(section)
         rows = section.owner_rows()
-        records = section.records
-        recorded = records.allocated if records is not None else np.zeros(len(rows), np.bool_)
+        found = section.records
+        recorded = found.allocated if found is not None else np.zeros(len(rows), np.bool_)
         numbers = np.unique(section.layer[section.pages.valid]).tolist()
         parts += [_part(scan, n, section.pages.pfn, section.layer == n, rows, recorded) for n in numbers]
     pages = pl.concat(parts).sort("pfn")

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from pageowner.analyses.balance import FORMULAS, balance
-from tests.layers.painted import Painted
+from tests.layers.painted import Painted, paint
 
 
 def test_every_counter_is_explained(painted: Painted) -> None:
@@ -59,6 +59,20 @@ def test_counters_are_those_of_proc_up_to_what_happened_since(capture: Any, pain
     }  # fmt: skip
     for theirs, ours in pairs.items():
         assert painted.counters[ours] == pytest.approx(int(vmstat[theirs]), rel=0.05, abs=64), theirs
+
+
+def test_structures_name_the_same_pages_without_records(capture: Any, painted: Painted) -> None:
+    """With page_owner off only what a record alone can tell is lost, and it is counted."""
+    off = paint(capture.core, records=False)
+    both = painted.pages.join(off.pages, on="pfn", suffix="_off")
+    by_record = pl.col("word").is_in(["ALLOC_PAGE", "EARLY_PAGE", "LARGE_KMALLOC_PAGE"])
+    named = both.filter(~by_record)
+    assert (
+        named.filter((pl.col("word") != pl.col("word_off")) | (pl.col("owner") != pl.col("owner_off"))).rows()
+        == []
+    )
+    assert set(both.filter(by_record)["word_off"].unique()) == {"UNOWNED_PAGE"}
+    assert off.terms["UNOWNED_PAGE"] == both.filter(by_record).height
 
 
 def test_a_formula_lacking_its_counter_is_left_out() -> None:
