@@ -31,7 +31,7 @@ PAGE_SHIFT = 12
 PAGE_SIZE = 1 << PAGE_SHIFT
 # x86-64 maps the kernel image at __START_KERNEL_map, 1 GiB long at most (see x86_64/mm.rst).
 START_KERNEL_MAP = 0xFFFFFFFF80000000
-KERNEL_IMAGE_END = 0xFFFFFFFFC0000000
+KERNEL_IMAGE_SIZE = 1 << 30
 # The direct map is at most 64 TiB with 4 paging levels, 32 PiB with 5.
 DIRECT_MAP_SIZE = {4: 1 << 46, 5: 1 << 55}
 
@@ -153,6 +153,12 @@ class Kernel:
         return 5 if self.number("pgtable_l5_enabled") else 4
 
     @cached_property
+    def image_size(self) -> int:
+        """Bytes set aside for the image: 1 GiB, or 512 MiB without KASLR, with modules right behind."""
+        size = self.number("KERNEL_IMAGE_SIZE")
+        return size if size is not None and 0 < size <= KERNEL_IMAGE_SIZE else KERNEL_IMAGE_SIZE
+
+    @cached_property
     def direct_map_size(self) -> int:
         """Bytes from :attr:`page_offset` that can only be direct map.
 
@@ -169,7 +175,7 @@ class Kernel:
         """Physical addresses of direct-map and kernel-image addresses, and which are such (``__pa()``)."""
         direct = addresses - np.uint64(self.page_offset)
         is_direct = direct < np.uint64(self.direct_map_size)
-        is_image = (addresses >= np.uint64(START_KERNEL_MAP)) & (addresses < np.uint64(KERNEL_IMAGE_END))
+        is_image = addresses - np.uint64(START_KERNEL_MAP) < np.uint64(self.image_size)
         # phys_base may be negative; both subtractions are meant to wrap.
         image = addresses - np.uint64((START_KERNEL_MAP - self.phys_base) % (1 << 64))
         return np.where(is_image, image, direct), is_direct | is_image
