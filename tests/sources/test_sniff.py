@@ -70,7 +70,7 @@ def test_kinds_inside(
         (TAR, "is a tar archive; unpack it and name the core in it"),
         (OWNER_TEXT, "is a page_owner text; this version reads core dumps only"),
         (b"hello\n", "is not a core dump (no known format begins like this)"),
-        (gzip.compress(b"KDUMP   "), ", gzip-compressed, is a kdump-compressed dump"),
+        (gzip.compress(b"KDUMP   ", mtime=0), ", gzip-compressed, is a kdump-compressed dump"),
         (b"\xfd7zXZ\x00 junk" * 9, ": the xz data is damaged"),
         (b"\x28\xb5\x2f\xfd" + b"\xff" * 99, ": the zstd data is damaged"),
         (b"\x1f\x8b\x08junk", ": the gzip data is damaged"),
