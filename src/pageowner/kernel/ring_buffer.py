@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from pageowner.kernel.arrays import gather_words
 from pageowner.kernel.lists import list_entries
-from pageowner.kernel.target import Kernel
+from pageowner.kernel.target import PAGE_SHIFT, Kernel
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
@@ -22,6 +22,7 @@ _FLAGS = np.uint64(3)
 # Longest ring that is followed: 4 GiB of one CPU.
 LONGEST_RING = 1 << 20
 MAX_CPUS = 8192
+_COMM_LEN = 16
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,25 @@ def trace_buffers(kernel: Kernel) -> Iterator[TraceBuffer]:
         return
     if temporary:
         yield TraceBuffer("(temporary)", temporary, False)
+
+
+def saved_cmdlines(kernel: Kernel) -> tuple[int, int]:
+    """Address and bytes of ``savedcmd``, which keeps the names of traced tasks; (0, 0) where it has no pages.
+
+    Since 44dc5c41b5b1 (6.8, and stable trees) it is one block of pages, filled up to a power of two.
+    """
+    try:
+        buffer = kernel.object("savedcmd")
+        names = kernel.type("struct saved_cmdlines_buffer").member("saved_cmdlines").type
+        if names.kind != drgn.TypeKind.ARRAY or not buffer:
+            return 0, 0
+        count = int(buffer.cmdline_num)
+        header = int(kernel.type("struct saved_cmdlines_buffer").size or 0)
+    except (LookupError, drgn.FaultError):
+        return 0, 0
+    size = header + count * (_COMM_LEN + drgn.sizeof(buffer.map_cmdline_to_pid[0]))
+    pages = (size + (1 << PAGE_SHIFT) - 1) >> PAGE_SHIFT
+    return (int(buffer), 1 << (pages - 1).bit_length() << PAGE_SHIFT) if 0 < pages < 1 << 16 else (0, 0)
 
 
 def cpu_buffers(kernel: Kernel, buffers: U64) -> tuple[I64, I64, U64]:

@@ -11,12 +11,19 @@ import numpy.typing as npt
 import polars as pl
 
 from pageowner.escape import escape
-from pageowner.kernel.ring_buffer import TraceBuffer, cpu_buffers, ring_pages, trace_buffers
+from pageowner.kernel.kernel_map import range_runs
+from pageowner.kernel.ring_buffer import (
+    TraceBuffer,
+    cpu_buffers,
+    ring_pages,
+    saved_cmdlines,
+    trace_buffers,
+)
 from pageowner.layers.base import Band, Claims, Layer, Needs
 
 
 class RingBuffer(Layer):
-    """The key is the ``struct ring_buffer_per_cpu``."""
+    """The key is the ``struct ring_buffer_per_cpu``, or ``savedcmd``: the names that go with the events."""
 
     word = "RING_BUFFER_PAGE"
     band = Band.WALKED
@@ -41,11 +48,16 @@ class RingBuffer(Layer):
         phys, linear = self.kernel.linear_to_phys(address)
         pfn = (phys >> np.uint64(12)).astype(np.int64)
         yield Claims(pfn[linear], n[linear], rings[owner[linear]])
+        names, size = saved_cmdlines(self.kernel)
+        pfn, n = range_runs(self.kernel, names, size)
+        yield Claims(pfn, n, np.full(len(pfn), names, np.uint64))
 
     def describe(self, keys: npt.NDArray[np.uint64]) -> pl.DataFrame:
-        rows = [self._rings[key] for key in keys.tolist()]
-        names = [_name(buffer) for buffer, _ in rows]
-        return pl.DataFrame({"cpu": [cpu for _, cpu in rows], "name": names, "owner": names})
+        # All CPUs share the names.
+        names = (TraceBuffer("(saved_cmdlines)", 0, False), -1)
+        rows = [self._rings.get(key, names) for key in keys.tolist()]
+        texts = [_name(buffer) for buffer, _ in rows]
+        return pl.DataFrame({"cpu": [cpu for _, cpu in rows], "name": texts, "owner": texts})
 
 
 def _name(buffer: TraceBuffer) -> str:

@@ -214,6 +214,7 @@ SAME: dict[str, str] = {
     "ftrace_trace_arrays": "struct list_head",
     "global_trace": "struct trace_array",
     "temp_buffer": "struct trace_buffer *",
+    "savedcmd": "struct saved_cmdlines_buffer *",
     "prog_idr": "struct idr",
     "map_idr": "struct idr",
     "btf_idr": "struct idr",
