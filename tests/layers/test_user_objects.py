@@ -65,7 +65,8 @@ class Named:
     def __init__(self, scan: Scan) -> None:
         self.scan = scan
         self._layer: dict[int, Any] = {}
-        for section in scan.run():
+        self.sections = list(scan.run())
+        for section in self.sections:
             self._layer[section.pages.section.start] = (section.layer, section.owner_rows())
 
     def of(self, pfn: int) -> tuple[str, str]:
@@ -140,6 +141,27 @@ def test_swap_cache_is_what_the_kernel_counts(capture: Any, named: Named) -> Non
     assert named.pages("SWAPCACHE_PAGE") == vmstat(capture, "nr_swapcached") > 0
     areas = {line.split()[0] for line in capture.text("swaps.txt").splitlines()[1:]}
     assert set(named.run("SWAPCACHE_PAGE").owners.frame["path"]) <= areas
+
+
+def test_whose_the_pages_in_the_swap_cache_are(capture: Any, named: Named) -> None:
+    """Also of those that nobody maps: whose page tables have their slot."""
+    pids = {}
+    for line in capture.text("truth.txt").splitlines():
+        fields = dict(FIELD.findall(line))
+        if "swap" in fields:
+            pids[tuple(int(part) for part in fields["swap"].split(":"))] = fields["pid"]
+    types = {line.split()[0]: n for n, line in enumerate(capture.text("swaps.txt").splitlines()[1:])}
+    run, checked = named.run("SWAPCACHE_PAGE"), 0
+    for section in named.sections:
+        mine = section.layer == run.number
+        offsets = section.claims[run.number].columns["offset"][section.claim[mine]] if mine.any() else []
+        for offset, row in zip(offsets, section.owner_rows()[mine], strict=True):
+            owner = run.owners.frame.row(int(row), named=True)
+            place = (types[owner["path"]], int(offset))
+            if place in pids:
+                assert owner["owner"].startswith(f"pid {pids[place]} (w_"), place
+                checked += 1
+    assert checked > 5
 
 
 def records(text: str) -> Iterator[tuple[int, int, set[str]]]:

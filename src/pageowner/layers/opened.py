@@ -67,14 +67,14 @@ class OpenedLayer(Layer):
                 "pid": [h.pid if h else None for h in holders],
                 "fd": [h.fd if h else None for h in holders],
                 "comm": [escape(h.comm, "()") if h else "" for h in holders],
-                "inode": [int(files.inode[a]) if good else 0 for a, good in zip(at, known, strict=True)],
+                "file_inode": [int(files.inode[a]) if good else 0 for a, good in zip(at, known, strict=True)],
                 "owner": [f"pid {h.pid} ({escape(h.comm, '()')}) fd {h.fd}" if h else "" for h in holders],
             },
             schema={
                 "pid": pl.Int64,
                 "fd": pl.Int64,
                 "comm": pl.String,
-                "inode": pl.UInt64,
+                "file_inode": pl.UInt64,
                 "owner": pl.String,
             },
         )

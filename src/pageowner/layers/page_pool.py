@@ -37,8 +37,9 @@ class PagePool(Layer):
     def describe(self, keys: npt.NDArray[np.uint64]) -> pl.DataFrame:
         found = [self._name(int(key)) for key in keys.tolist()]
         problems = [None if name is not None else "its page_pool cannot be read" for name in found]
-        names = [escape(name or "") for name in found]
-        owners = [name or f"pool 0x{key:x}" for name, key in zip(names, keys.tolist(), strict=True)]
+        names = [escape(name) if name else "(no device)" for name in found]
+        pairs = zip(found, keys.tolist(), strict=True)
+        owners = [escape(name) if name else f"pool 0x{key:x}" for name, key in pairs]
         return pl.DataFrame(
             {"pool": keys, "name": names, "owner": owners, "problem": problems},
             schema_overrides={"problem": pl.String, "name": pl.String},

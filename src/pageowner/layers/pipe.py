@@ -61,5 +61,5 @@ class Pipe(OpenedLayer):
     def describe(self, keys: U64) -> pl.DataFrame:
         frame = super().describe(keys)
         inode = self.kernel.dtype("struct inode", {"ino": "i_ino"})
-        rows, _ = self.kernel.gather(frame.get_column("inode").to_numpy(), inode)
+        rows, _ = self.kernel.gather(frame.get_column("file_inode").to_numpy(), inode)
         return frame.with_columns(pl.Series("ino", np.ascontiguousarray(rows["ino"]).astype(np.uint64)))

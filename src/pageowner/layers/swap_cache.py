@@ -20,6 +20,7 @@ from pageowner.layers.base import Band, Bools, Layer, Needs, Selection, untyped
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 ANON_BITS = 1
+_NOBODY = -2  # nothing has the page or its slot any more
 _OWNER = np.dtype([("type", "<u8"), ("mm", "<i8"), ("inode", "<u8")])
 
 
@@ -33,7 +34,7 @@ class SwapCache(Layer):
     word = "SWAPCACHE_PAGE"
     band = Band.MAPPING
     line = (
-        "SWAPCACHE_PAGE of:{kind} offset:0x{offset:x} mapcount:{mapcount} refcount:{refcount}"
+        "SWAPCACHE_PAGE of:{kind} pid:{pid} offset:0x{offset:x} mapcount:{mapcount} refcount:{refcount}"
         " 0x{start:x} - 0x{end:x}{by_pid} path:{path}"
     )
     needs = Needs(globals=("swap_info",))
@@ -57,8 +58,10 @@ class SwapCache(Layer):
         owner = np.zeros(len(rows), _OWNER)
         owner["type"] = kind
         anon = heads.mapping_bits[rows] == ANON_BITS
-        owner["mm"] = np.where(anon, self._mm(heads.pfn[rows], heads.n[rows], entry), -2)
+        owner["mm"] = self._mm(heads.pfn[rows], heads.n[rows], entry)
+        # What was only read ahead has no mapping yet, and may be either's.
         owner["inode"] = np.where(anon, 0, self._inode(entry))
+        owner["mm"][~anon & (owner["mm"] < 0) & (owner["inode"] == 0)] = _NOBODY
         return Selection(rows, self._number(owner), {"offset": offset})
 
     @cached_property
@@ -110,18 +113,33 @@ class SwapCache(Layer):
         problems = [None if kind in areas else f"no swap area has the number {kind}" for kind, _, _ in rows]
         return pl.DataFrame(
             {
-                "kind": ["shmem" if mm == -2 else "anon" for _, mm, _ in rows],
+                "kind": [_kind(mm, inode) for _, mm, inode in rows],
+                "pid": [self._pid(mm) for _, mm, _ in rows],
                 "path": paths,
                 "owner": [self._owner(mm, inode) for _, mm, inode in rows],
                 "problem": problems,
             },
-            schema={"kind": pl.String, "path": pl.String, "owner": pl.String, "problem": pl.String},
+            schema={
+                "kind": pl.String,
+                "pid": pl.Int64,
+                "path": pl.String,
+                "owner": pl.String,
+                "problem": pl.String,
+            },
         )
+
+    def _pid(self, mm: int) -> int:
+        """The lowest process whose page tables have the page or its entry; -1 for none, and for shmem."""
+        return int(self._memory.mms.lowest_tgid[mm]) if mm >= 0 else -1
 
     def _owner(self, mm: int, inode: int) -> str:
         if inode:
             name = self.kernel.memo(AddressSpaces).names(np.array([inode], np.uint64))[0]
             return escape(name) or f"inode 0x{inode:x}"
-        if mm == -2:
-            return "shmem"
+        if mm == _NOBODY:
+            return "not used"
         return self._memory.name(mm) if mm >= 0 else "not mapped"
+
+
+def _kind(mm: int, inode: int) -> str:
+    return "shmem" if inode else "none" if mm == _NOBODY else "anon"
