@@ -128,7 +128,8 @@ class Tally:
         number = self._number.get(word, -1)
         if number not in section.claims:
             return np.empty(0, np.uint64)
-        return section.claims[number].key[section.claim[section.layer == number]]
+        rows = section.claim[section.layer == number]
+        return np.asarray(section.claims[number].key[rows], np.uint64)
 
 
 def _stack_keys(kernel: Kernel) -> dict[str, npt.NDArray[np.uint64]]:
