@@ -86,8 +86,18 @@ class AddressSpaces:
     def disk_name(self, inode: int) -> str:
         """Name of the block device whose cache *inode* stands for ("vda1"), "" if it cannot be told."""
         base = self._kernel.offset("struct bdev_inode", "vfs_inode")
-        name = self._kernel.dtype("struct bdev_inode", {"name": "bdev.bd_device.kobj.name"})
+        try:
+            name = self._kernel.dtype("struct bdev_inode", {"name": "bdev.bd_device.kobj.name"})
+        except LookupError:  # until 0d02129e76ed (5.11) the name was the partition's
+            return self._old_disk_name(inode - base)
         rows, ok = self._kernel.gather(np.array([inode - base], np.uint64), name)
+        return (self._kernel.read_string(int(rows["name"][0]), 64) or "") if ok[0] else ""
+
+    def _old_disk_name(self, bdev_inode: int) -> str:
+        part = self._kernel.dtype("struct bdev_inode", {"part": "bdev.bd_part"})
+        parts, ok = self._kernel.gather(np.array([bdev_inode], np.uint64), part)
+        name = self._kernel.dtype("struct hd_struct", {"name": "__dev.kobj.name"})
+        rows, ok = self._kernel.gather(np.where(ok, parts["part"], 0), name)
         return (self._kernel.read_string(int(rows["name"][0]), 64) or "") if ok[0] else ""
 
     def _read_super_block(self, address: int) -> SuperBlock | None:

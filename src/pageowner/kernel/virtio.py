@@ -96,7 +96,7 @@ def virtio_rings(kernel: Kernel) -> Iterator[VirtioRing]:
 
 def _pieces(ring: drgn.Object) -> Iterator[tuple[int, int]]:
     """(address, bytes) of the memory that the device and the driver share."""
-    if not ring.packed_ring:
+    if not _is_packed(ring):
         split = ring.split
         yield int(split.vring.desc), int(split.queue_size_in_bytes)
         return
@@ -104,6 +104,14 @@ def _pieces(ring: drgn.Object) -> Iterator[tuple[int, int]]:
     yield int(packed.vring.desc), int(packed.ring_size_in_bytes)
     for area in (packed.vring.driver, packed.vring.device):
         yield int(area), int(packed.event_size_in_bytes)
+
+
+def _is_packed(ring: drgn.Object) -> bool:
+    try:
+        return bool(ring.packed_ring)
+    except AttributeError:  # 6.19: enum vq_layout, each kind also with buffers used in order
+        names = {value: name for name, value in ring.layout.type_.enumerators}
+        return "PACKED" in names.get(ring.layout.value_(), "")
 
 
 def balloon_pages(kernel: Kernel) -> I64:

@@ -24,7 +24,7 @@ class Pipe(OpenedLayer):
     word = "PIPE_PAGE"
     band = Band.HELD
     line = "PIPE_PAGE ino:{ino} pid:{pid} fd:{fd} name:{comm}"
-    operations = ("pipefifo_fops",)
+    operations = ("pipefifo_fops", "pipeanon_fops")  # anonymous ones have their own since 6.15
     needs = Needs(members=("struct pipe_inode_info.bufs", "struct pipe_buffer.page"))
 
     def walk(self) -> Iterator[Claims]:
