@@ -72,10 +72,16 @@ class Callers:
     early: U32
     special: U32
     _judged: dict[int, tuple[bool, bool]] = field(default_factory=dict)
+    _last: tuple[U32, tuple[U64, Bools]] | None = None
 
     def of(self, handles: U32) -> tuple[U64, Bools]:
         """For each handle the caller's address, 0 where its stack says nothing, and whether the stack goes
-        through large kmalloc."""
+        through large kmalloc. Several layers ask about the same array one after the other: it is kept."""
+        if self._last is None or self._last[0] is not handles:
+            self._last = handles, self._of(handles)
+        return self._last[1]
+
+    def _of(self, handles: U32) -> tuple[U64, Bools]:
         unique, inverse = np.unique(np.asarray(handles, np.uint32), return_inverse=True)
         caller, large = np.zeros(len(unique), np.uint64), np.zeros(len(unique), np.bool_)
         plain = np.flatnonzero((unique != 0) & ~np.isin(unique, self.early) & ~np.isin(unique, self.special))

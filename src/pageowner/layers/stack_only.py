@@ -52,7 +52,7 @@ class LargeKmalloc(_ByStack):
         return np.asarray(plain & (self._callers.of(heads.handle)[1] | hidden))
 
     def select(self, heads: Heads, rows: npt.NDArray[np.intp]) -> Selection:
-        return Selection(rows, self._callers.of(heads.handle[rows])[0])
+        return Selection(rows, self._callers.of(heads.handle)[0][rows])
 
 
 class Early(_ByStack):
@@ -102,7 +102,7 @@ class Alloc(_ByStack):
         return np.asarray(heads.recorded & (self._callers.of(heads.handle)[0] != 0))
 
     def select(self, heads: Heads, rows: npt.NDArray[np.intp]) -> Selection:
-        return Selection(rows, self._callers.of(heads.handle[rows])[0])
+        return Selection(rows, self._callers.of(heads.handle)[0][rows])
 
 
 class Unowned(Layer):

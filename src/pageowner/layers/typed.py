@@ -29,7 +29,7 @@ class Offline(Layer):
 
     def select(self, heads: Heads, rows: npt.NDArray[np.intp]) -> Selection:
         callers: Callers = self.kernel.memo(read_callers)
-        key = callers.of(heads.handle[rows])[0]
+        key = callers.of(heads.handle)[0][rows]
         return Selection(
             rows, np.where(heads.type[rows] == page_type.UNACCEPTED, np.uint64(_UNACCEPTED), key)
         )
