@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Any page_owner text as tables: the kernel's from 5.10 on, the RFC's, and our own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+
+from pageowner.ownertext.carried import carried
+from pageowner.ownertext.chunks import chunks
+from pageowner.ownertext.columns import (
+    HEADER_SCHEMA,
+    PFN_SCHEMA,
+    header_columns,
+    header_lines,
+    pfn_columns,
+    pfn_lines,
+)
+from pageowner.ownertext.cuts import FREED, Cuts, cut
+from pageowner.ownertext.intern import Tails
+from pageowner.rawtext import joined_bytes
+
+_OWNER_SCHEMA = {"owner": pl.String, "mapped": pl.String}
+RECORDS_SCHEMA = {
+    "kind": pl.UInt8,
+    **PFN_SCHEMA,
+    **HEADER_SCHEMA,
+    "allocated": pl.Boolean,
+    "n": pl.Int64,
+    "stack": pl.UInt32,
+    **_OWNER_SCHEMA,
+    "raw": pl.String,
+    "word": pl.String,
+    "inferred": pl.Boolean,
+}
+"""Columns of :attr:`OwnerText.records`. Names are those of
+:data:`pageowner.kernel.record_table.RECORD_SCHEMA` where that has them. Beyond: ``kind``
+(:mod:`pageowner.ownertext.cuts`); ``n``, pages of the block; ``gfp``, ``type_name``, ``block_type_name``,
+``flags_text``: as printed; ``block``, the pageblock's number; ``node``, ``zone``: from the flags; ``stack``:
+row in :attr:`OwnerText.stacks`; ``owner``: the owner line without its newline; ``mapped``: lines that follow
+it; ``word``: what the page is, ``inferred`` if from the stack only; ``raw``: the lines before the stack,
+where they could not be made again from the columns (else null)."""
+
+_MOST_ORDER = 18
+
+
+@dataclass
+class OwnerText:
+    """A text's tables. ``records``: see :data:`RECORDS_SCHEMA`, in the text's order. ``stacks``: see
+    :data:`pageowner.ownertext.intern.STACKS_SCHEMA`; one row per distinct text after a PFN line.
+
+    ``preamble``: what precedes the first record. ``damaged``: records that cannot be read in full;
+    ``cut_off``: the text ends inside its last record.
+    """
+
+    records: pl.DataFrame
+    stacks: pl.DataFrame
+    preamble: bytes = b""
+    damaged: int = 0
+    cut_off: bool = False
+    remarks: list[str] = field(default_factory=list)
+
+
+def read_text(blocks: Iterable[bytes]) -> OwnerText:
+    """Read a whole text.
+
+    :param blocks: its bytes, in pieces of any size.
+    """
+    tails, frames = Tails(), [pl.DataFrame(schema=RECORDS_SCHEMA)]
+    text = OwnerText(frames[0], tails.table())
+    for data in chunks(blocks):
+        cuts = cut(data)
+        if not text.damaged and len(frames) == 1:
+            text.preamble += data[: cuts.first]
+        if len(cuts):
+            frames.append(records_of(cuts, tails))
+            text.damaged += int((~cuts.ok).sum())
+            text.cut_off = not data.endswith(b"\n\n")
+    text.records, text.stacks = pl.concat(frames), tails.table()
+    if text.damaged:
+        text.remarks.append(f"{text.damaged} records of the text are damaged")
+    if text.cut_off:
+        text.remarks.append("the text is cut off: it does not end with an empty line")
+    return text
+
+
+def records_of(cuts: Cuts, tails: Tails) -> pl.DataFrame:
+    """The records of one piece of text, see :data:`RECORDS_SCHEMA`."""
+    header = carried(cuts.pieces(cuts.start, cuts.owner))
+    pfnline = carried(cuts.pieces(cuts.pfn, cuts.rest))
+    frame = pl.DataFrame({"kind": pl.Series(cuts.kind)})
+    frame = frame.hstack(pfn_columns(pfnline)).hstack(_headers(cuts, header))
+    frame = frame.hstack(_owners(cuts)).with_columns(
+        allocated=(pl.col("kind") != FREED) | (pl.col("since") == "allocated again").fill_null(False),
+        n=pages(pl.col("order")),
+        stack=tails.ids(cuts),
+    )
+    frame = frame.with_columns(_raw(cuts, frame, header, pfnline))
+    return _with_words(frame, tails).select(pl.col(name).cast(kind) for name, kind in RECORDS_SCHEMA.items())
+
+
+def pages(order: pl.Expr) -> pl.Expr:
+    """2^order; an order beyond any allocator's, or none, is damage and counts as one page."""
+    return pl.lit(1, pl.Int64) * pl.lit(2, pl.Int64).pow(
+        pl.when(order <= _MOST_ORDER).then(order).otherwise(0).cast(pl.Int64)
+    ).cast(pl.Int64)
+
+
+def write_text(text: OwnerText, rows: int = 100_000) -> Iterator[bytes]:
+    """The text again, byte for byte, some records at a time."""
+    yield text.preamble
+    tails = text.stacks.select("stack", "tail")
+    for part in text.records.iter_slices(rows):
+        lines = pl.DataFrame(
+            {
+                "raw": part.get_column("raw"),
+                "header": header_lines(part),
+                "owner": part.get_column("owner"),
+                "mapped": part.get_column("mapped"),
+                "pfnline": pfn_lines(part),
+                "tail": part.join(tails, on="stack", how="left", maintain_order="left").get_column("tail"),
+            }
+        )
+        owner = pl.coalesce(pl.col("owner") + "\n", pl.lit(""))
+        whole = pl.concat_str("header", owner, "mapped", "pfnline")
+        yield joined_bytes(lines.select(pl.coalesce("raw", whole) + pl.col("tail")).to_series())
+
+
+def _headers(cuts: Cuts, header: pl.Series) -> pl.DataFrame:
+    kinds = np.unique(cuts.kind).tolist()
+    if len(kinds) == 1:
+        return header_columns(header, kinds[0])
+    rows = [np.flatnonzero(cuts.kind == kind) for kind in kinds]
+    parts = [header_columns(header.gather(at), kind) for kind, at in zip(kinds, rows, strict=True)]
+    return pl.concat(parts)[np.argsort(np.concatenate(rows), kind="stable")]
+
+
+def _owners(cuts: Cuts) -> pl.DataFrame:
+    """``owner`` (null where there is none) and ``mapped``."""
+    owner = pl.Series("owner", [None], dtype=pl.String).new_from_index(0, len(cuts))
+    mapped = pl.Series("mapped", [""], dtype=pl.String).new_from_index(0, len(cuts))
+    rows = np.flatnonzero(cuts.ok & (cuts.pfn > cuts.owner))
+    if len(rows):
+        lines = carried(cuts.pieces(cuts.owner[rows], cuts.pfn[rows]))
+        parts = lines.str.splitn("\n", 2).struct
+        owner = owner.scatter(rows, parts.field("field_0"))
+        mapped = mapped.scatter(rows, parts.field("field_1"))
+    return pl.DataFrame([owner.alias("owner"), mapped.alias("mapped")])
+
+
+def _raw(cuts: Cuts, frame: pl.DataFrame, header: pl.Series, pfnline: pl.Series) -> pl.Series:
+    """The lines before the stack of those records that the columns do not hold in full."""
+    same = ((header_lines(frame) == header) & (pfn_lines(frame) == pfnline)).fill_null(False).to_numpy()
+    rows = np.flatnonzero(~(same & cuts.ok))
+    raw = pl.Series("raw", [None], dtype=pl.String).new_from_index(0, len(cuts))
+    if len(rows):
+        raw = raw.scatter(rows, carried(cuts.pieces(cuts.start[rows], cuts.rest[rows])))
+    return raw.alias("raw")
+
+
+def _with_words(frame: pl.DataFrame, tails: Tails) -> pl.DataFrame:
+    """``word`` and ``inferred``: from the owner line, from what says slab, else from the stack."""
+    guessed = tails.table().select("stack", "slab", pl.col("word").alias("guess"))
+    joined = frame.join(guessed, on="stack", how="left", maintain_order="left")
+    told = pl.col("owner").str.extract(r"^([A-Z][A-Z0-9_]*_PAGE)")
+    slab = pl.col("slab") | pl.col("flags_text").str.contains(r"[(|]slab[|)]").fill_null(False)
+    word = pl.when(told.is_not_null()).then(told).when(slab).then(pl.lit("SLAB_PAGE")).otherwise("guess")
+    inferred = told.is_null() & ~slab
+    return joined.with_columns(word=word, inferred=inferred).drop("slab", "guess")
