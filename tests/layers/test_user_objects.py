@@ -38,6 +38,7 @@ ALLOCATORS = {
     "__rb_allocate_pages": {"RING_BUFFER_PAGE"},
     "__ring_buffer_alloc": {"RING_BUFFER_PAGE"},
     "alloc_buffer": {"RING_BUFFER_PAGE"},
+    "allocate_cmdlines_buffer": {"RING_BUFFER_PAGE"},
     "rb_allocate_cpu_buffer": {"RING_BUFFER_PAGE"},
     "vring_alloc_queue": {"DMA_PAGE"},
     "vring_alloc_queue_split": {"DMA_PAGE"},
