@@ -43,6 +43,7 @@ ALLOCATORS = {
     "vring_alloc_queue": {"DMA_PAGE"},
     "vring_alloc_queue_split": {"DMA_PAGE"},
     "zs_malloc": {"ZSMALLOC_PAGE"},
+    "blk_mq_alloc_map_and_rqs": {"BLK_MQ_PAGE"},
     "pipe_write": {"PIPE_PAGE"},
     "perf_mmap_alloc_page": {"PERF_PAGE"},
     "rb_alloc": {"PERF_PAGE"},
@@ -203,7 +204,7 @@ def test_the_allocator_of_every_page_of_a_kind(capture: Any, named: Named) -> No
             if word in of_word and not early:
                 checked[word] += 1
                 assert functions & of_word[word], (hex(page), word, functions)
-    assert checked["DMA_PAGE"] and checked["ZSMALLOC_PAGE"]
+    assert checked["DMA_PAGE"] and checked["ZSMALLOC_PAGE"] and checked["BLK_MQ_PAGE"] > 100
 
 
 def test_lines_are_whole(named: Named) -> None:

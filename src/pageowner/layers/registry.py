@@ -36,6 +36,7 @@ BUILT_IN = (
     "pageowner.layers.vmalloc:Vmalloc",
     "pageowner.layers.io_uring:IoUring",
     "pageowner.layers.dma:Dma",
+    "pageowner.layers.blk_mq:BlkMq",
     "pageowner.layers.perf:Perf",
     "pageowner.layers.trace:RingBuffer",
     "pageowner.layers.page_pool:PagePool",
