@@ -44,7 +44,9 @@ def bulk_of(path: Path) -> tuple[Scan, list[SectionScan]]:
 
 @cache
 def single_of(path: Path) -> Scan:
-    return open_scan(kernel_of(path))
+    """A scan that knows nothing of the other one: each page's mappings are looked up for themselves."""
+    kernel = kernel_of(path)
+    return open_scan(Kernel(kernel.prog, kernel.symbols, kernel.vmcoreinfo))
 
 
 def owner_in_bulk(path: Path, pfn: int) -> tuple[str, str] | None:
@@ -84,7 +86,7 @@ def test_a_page_of_every_owner_agrees(core_path: Path) -> None:
         for number in np.unique(section.layer[section.pages.valid]).tolist():
             mine = np.flatnonzero(section.layer == number)
             _, first = np.unique(rows[mine], return_index=True)
-            for at in {int(mine[-1]), int(mine[len(mine) // 2]), *mine[first[:8]].tolist()}:
+            for at in {int(mine[-1]), int(mine[len(mine) // 2]), *mine[first[:2]].tolist()}:
                 pfn = at + section.pages.section.start
                 assert owner_alone(core_path, pfn) == owner_in_bulk(core_path, pfn), hex(pfn)
                 seen.add(scan.by_number(number).word)

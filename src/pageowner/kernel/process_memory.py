@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -114,10 +116,32 @@ class ProcessMemory:
 
 def read_process_memory(kernel: Kernel) -> ProcessMemory:
     """Read all tasks, all mms and all their page tables. Use it through ``kernel.memo``."""
+    return _read(kernel, None)
+
+
+@contextmanager
+def few_pages(kernel: Kernel, first: int, end: int) -> Iterator[None]:
+    """Meanwhile ``kernel.memo(read_process_memory)`` has the mappings of pages *first* <= PFN < *end* alone.
+
+    On a large machine this spares most of the time and nearly all of the memory: every table is looked
+    at, but only those that lead to these pages are decoded. What has been read in full is used instead.
+    """
+    if kernel.knows(read_process_memory):
+        yield
+        return
+    kernel.remember(read_process_memory, _read(kernel, (first, end)))
+    try:
+        yield
+    finally:
+        kernel.forget(read_process_memory)
+
+
+def _read(kernel: Kernel, only: tuple[int, int] | None) -> ProcessMemory:
     sections = kernel.memo(read_sections)
     tasks = kernel.memo(read_tasks)
     mms = read_mms(kernel, tasks, sections.vmemmap, sections.page_size)
-    last = sections.rows[-1]
-    mappings, tables, counts = invert(kernel.read_phys, x86_64(kernel), mms.pgd_pfn, last.start + last.n)
+    max_pfn = sections.rows[-1].start + sections.rows[-1].n
+    arch = x86_64(kernel)
+    mappings, tables, counts = invert(kernel.read_phys, arch, mms.pgd_pfn, max_pfn, only=only)
     tables = TablePages.join([tables, unwalked_tables(kernel, sections, mms, tables)])
     return ProcessMemory(tasks, mms, mappings, tables, counts)

@@ -53,6 +53,8 @@ class Kernel:
         """One-line remarks on the source for standard error (truncated, bridged, …)."""
         self.partial = False
         """True when the source lacks part of what it should hold: the result is partial, exit 4."""
+        self.live = False
+        """True when memory changes while it is read."""
         self.excluded: Callable[[I64], Bools] | None = None
         """Which PFNs a filter left out of the dump, where the source tells (None: it left out nothing)."""
         self.read_log: Callable[[int, int, bool], None] | None = None
@@ -134,6 +136,18 @@ class Kernel:
             self._memo[make] = make(self)
         made: T = self._memo[make]
         return made
+
+    def knows(self, make: Callable[[Kernel], T]) -> bool:
+        """Whether :meth:`memo` has worked out *make* before."""
+        return make in self._memo
+
+    def remember(self, make: Callable[[Kernel], T], made: T) -> None:
+        """Let :meth:`memo` give *made* for *make* from now on."""
+        self._memo[make] = made
+
+    def forget(self, make: Callable[[Kernel], T]) -> None:
+        """Let :meth:`memo` work *make* out anew."""
+        self._memo.pop(make, None)
 
     # -- memory --------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ from pageowner.layers.base import Band
 from pageowner.snapshot.explain_mapped import Places, places_of
 from pageowner.snapshot.explain_record import Record, record_of
 from pageowner.snapshot.lines import OwnerLines
-from pageowner.snapshot.one_page import OnePage, scan_page
+from pageowner.snapshot.one_page import OnePage, mappings_of, paint_page, read_page
 from pageowner.snapshot.scan import LayerRun, Scan, SectionScan
 
 BUDDY_BLOCK = "buddy block"
@@ -108,8 +108,13 @@ def explain(scan: Scan, pfn: int, most_places: int) -> Explanation:
 
     :raises NoPageError: when it has no readable struct page.
     """
-    page = scan_page(scan, pfn)
-    blocks = read_pageblocks(scan.kernel, scan.sections)
+    found = read_page(scan, pfn)
+    with mappings_of(scan, found):
+        return _explain(scan, paint_page(scan, found), most_places)
+
+
+def _explain(scan: Scan, page: OnePage, most_places: int) -> Explanation:
+    pfn, blocks = page.pfn, read_pageblocks(scan.kernel, scan.sections)
     heads, head = page.scan.pages.heads, int(page.scan.pages.head[page.at])
     record = record_of(scan, page, blocks)
     lines = OwnerLines(scan)

@@ -7,12 +7,15 @@ painter; only the number of pages, heads and keys that they are asked about is s
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pageowner.kernel.memmap import Heads, Pages
+from pageowner.kernel.page_flags import flag_mask
 from pageowner.kernel.page_owner import PageOwner, Records
+from pageowner.kernel.process_memory import few_pages
 from pageowner.kernel.sections import Section
 from pageowner.layers.base import Band
 from pageowner.snapshot.page_address import NoPageError
@@ -42,28 +45,68 @@ class OnePage:
         return int(self.scan.layer[self.at])
 
 
+@dataclass(frozen=True)
+class Found:
+    """A page in its section, nothing painted yet. ``first`` … ``end`` (not included): its block and all units
+    that this touches, within the section; ``swapped``: it is in the swap cache."""
+
+    pfn: int
+    pages: Pages
+    records: Records | None
+    block: tuple[int, int]
+    first: int
+    end: int
+    swapped: bool
+
+
 def scan_page(scan: Scan, pfn: int) -> OnePage:
     """Find out about page *pfn* without a scan of all memory.
+
+    :raises NoPageError: when there is no (readable) struct page for it.
+    """
+    found = read_page(scan, pfn)
+    with mappings_of(scan, found):
+        return paint_page(scan, found)
+
+
+def read_page(scan: Scan, pfn: int) -> Found:
+    """Page *pfn* in its section.
 
     :raises NoPageError: when there is no (readable) struct page for it.
     """
     sections = scan.sections.between(pfn, pfn)
     if not sections:
         raise NoPageError(f"PFN 0x{pfn:x} has no struct page: no memory section of this kernel holds it")
-    section = sections[0]
-    pages, records = scan.read(section)
-    if not pages.valid[pfn - section.start]:
+    pages, records = scan.read(sections[0])
+    at = pfn - sections[0].start
+    if not pages.valid[at]:
         raise NoPageError(
             f"PFN 0x{pfn:x}: its struct page is not in the source, or the kernel never set it up"
         )
-    scan.walk()
     block = _block(scan, pages, records, pfn)
-    few, some = _narrow(pages, records, *_hull(pages, pfn, block))
+    first, last = _hull(pages, pfn, block)
+    swapcache = np.uint64(flag_mask(scan.kernel, "PG_swapcache"))
+    swapped = bool(pages.heads.flags[pages.head[at]] & swapcache)
+    return Found(pfn, pages, records, block, first, last + 1, swapped)
+
+
+def mappings_of(scan: Scan, found: Found) -> AbstractContextManager[None]:
+    """Meanwhile the kernel's mappings are known as far as this page needs them.
+
+    Whose a page of the swap cache is may be told by who has its swap entry: that takes all page tables.
+    """
+    return nullcontext() if found.swapped else few_pages(scan.kernel, found.first, found.end)
+
+
+def paint_page(scan: Scan, found: Found) -> OnePage:
+    """Ask all layers about the page."""
+    scan.walk()
+    few, some = _narrow(found.pages, found.records, found.first, found.end - 1)
     coverage = replace(scan.coverage)
     painted = scan.paint(few, some)
-    found = OnePage(pfn, section, block, painted, _claims(scan, few, some, painted, pfn))
+    claims = _claims(scan, few, some, painted, found.pfn)
     scan.coverage = coverage  # one page's stale claims are told with the page
-    return found
+    return OnePage(found.pfn, found.pages.section, found.block, painted, claims)
 
 
 def _block(scan: Scan, pages: Pages, records: Records | None, pfn: int) -> tuple[int, int]:

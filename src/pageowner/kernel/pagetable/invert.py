@@ -20,7 +20,8 @@ from pageowner.kernel.mapping_builder import MappingBuilder
 from pageowner.kernel.pagetable.alike import Alike
 from pageowner.kernel.pagetable.runs import Runs, decode_runs
 from pageowner.kernel.pagetable.tables import ENTRIES, ReadPhys, TablePages, read_tables
-from pageowner.kernel.pagetable.x86_64 import PGD, PMD, POISONED, PTE, X86_64
+from pageowner.kernel.pagetable.x86_64 import PAGE, PGD, PMD, POISONED, PRESENT_BIT, PTE, X86_64
+from pageowner.kernel.target import PAGE_SHIFT
 
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
@@ -80,6 +81,9 @@ class Inverter:
     builder: MappingBuilder
     counts: Counts = field(default_factory=Counts)
     batch: int = BATCH
+    only: tuple[int, int] | None = None
+    """Pages from the first to below the second PFN: tables of 4 KiB entries that do not lead there are read
+    and counted, but what they map is not taken."""
     pages: list[TablePages] = field(default_factory=list)
     _alike: Alike = field(default_factory=Alike)
     _seen: dict[int, npt.NDArray[np.uint8]] = field(default_factory=dict)
@@ -115,6 +119,9 @@ class Inverter:
         self.pages.append(TablePages.of(refs.pfn[ok], level, self.builder.first_mm(refs.mm[ok])))
         if level == PGD:
             rows[:, USER_SLOTS:] = 0
+        if level == PTE and self.only is not None:
+            near = np.flatnonzero(leads_to(self.arch, rows, *self.only))
+            refs, rows = refs.take(near), rows[near]
         runs = decode_runs(self.arch, rows, level)
         self.counts.bad += runs.bad
         self.counts.markers += runs.markers
@@ -194,15 +201,38 @@ class Inverter:
         return Refs(unique, mm, va)
 
 
+def leads_to(arch: X86_64, rows: U64, first: int, end: int) -> npt.NDArray[np.bool_]:
+    """Which of the tables *rows*, uint64[k, 512], have an entry for any page *first* <= PFN < *end*, bool[k].
+
+    A few comparisons of whole tables, which is much quicker than to decode them.
+    """
+    low, span = np.uint64(first << PAGE_SHIFT), np.uint64(end - first << PAGE_SHIFT)
+    mask = np.uint64(arch.address_mask)
+    hit = (((rows & mask) - low) < span) & ((rows & PRESENT_BIT) != 0)
+    found = hit.any(axis=1)
+    # The rest is inverted (PROT_NONE) or in a swap entry (migration): rare enough to be decoded.
+    row, column = np.nonzero(((rows & PRESENT_BIT) == 0) & (rows != 0))
+    absent = arch.decode(rows[row, column], PTE)
+    near = (absent.kind == PAGE) & (absent.pfn - np.uint64(first) < np.uint64(end - first))
+    found[row[near]] = True
+    return np.asarray(found)
+
+
 def invert(
-    read_phys: ReadPhys, arch: X86_64, pgds: I64, max_pfn: int, batch: int = BATCH
+    read_phys: ReadPhys,
+    arch: X86_64,
+    pgds: I64,
+    max_pfn: int,
+    batch: int = BATCH,
+    only: tuple[int, int] | None = None,
 ) -> tuple[Mappings, TablePages, Counts]:
     """All mappings under *pgds*, int64[n] PFNs of the PGDs of mms 0 … n-1 (-1: none).
 
+    :param only: leave out 4 KiB mappings of pages other than these, where a whole table has none of them.
     :returns: the mappings, the pages that are tables, and what went wrong.
     """
     builder = MappingBuilder(len(pgds), va_bits=arch.va_bits, limit=64 * max_pfn + (1 << 20))
-    inverter = Inverter(read_phys, arch, max_pfn, builder, batch=batch)
+    inverter = Inverter(read_phys, arch, max_pfn, builder, batch=batch, only=only)
     known = np.flatnonzero(pgds >= 0)
     inverter.run(pgds[known], known)
     return builder.finish(), TablePages.join(inverter.pages), inverter.counts
