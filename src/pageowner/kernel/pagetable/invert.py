@@ -206,16 +206,19 @@ def leads_to(arch: X86_64, rows: U64, first: int, end: int) -> npt.NDArray[np.bo
 
     A few comparisons of whole tables, which is much quicker than to decode them.
     """
-    low, span = np.uint64(first << PAGE_SHIFT), np.uint64(end - first << PAGE_SHIFT)
-    mask = np.uint64(arch.address_mask)
-    hit = (((rows & mask) - low) < span) & ((rows & PRESENT_BIT) != 0)
-    found = hit.any(axis=1)
+    mask, span = np.uint64(arch.address_mask), np.uint64(end - first << PAGE_SHIFT)
+    frames = rows & mask
+    frames -= np.uint64(first << PAGE_SHIFT)
+    row, column = np.nonzero(frames < span)
+    found = np.zeros(len(rows), np.bool_)
+    found[row[(rows[row, column] & PRESENT_BIT) != 0]] = True
     # The rest is inverted (PROT_NONE) or in a swap entry (migration): rare enough to be decoded.
-    row, column = np.nonzero(((rows & PRESENT_BIT) == 0) & (rows != 0))
+    present = rows.view(np.uint8)[:, ::8] & np.uint8(PRESENT_BIT)
+    row, column = np.nonzero((present == 0) & (rows != 0))
     absent = arch.decode(rows[row, column], PTE)
     near = (absent.kind == PAGE) & (absent.pfn - np.uint64(first) < np.uint64(end - first))
     found[row[near]] = True
-    return np.asarray(found)
+    return found
 
 
 def invert(
