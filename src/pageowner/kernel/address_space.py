@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from pageowner.kernel.gather import GatherCache
 from pageowner.kernel.target import Kernel
 
 U64 = npt.NDArray[np.uint64]
@@ -29,7 +30,9 @@ class AddressSpaces:
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
-        self._mapping = kernel.dtype("struct address_space", {"host": "host", "a_ops": "a_ops"})
+        mapping = kernel.dtype("struct address_space", {"host": "host", "a_ops": "a_ops"})
+        # Every page-cache layer asks for the same mappings in every section that has pages of them.
+        self._mappings = GatherCache(kernel.read, mapping)
         self._inode = kernel.dtype(
             "struct inode",
             {"ino": "i_ino", "sb": "i_sb", "mapping": "i_mapping", "nlink": "i_nlink", "mode": "i_mode"},
@@ -38,7 +41,7 @@ class AddressSpaces:
 
     def operations(self, mappings: U64) -> tuple[U64, npt.NDArray[np.bool_]]:
         """``a_ops`` of each mapping (uint64), and whether it could be read."""
-        rows, ok = self._kernel.gather(mappings, self._mapping)
+        rows, ok = self._mappings.rows(mappings)
         return np.ascontiguousarray(rows["a_ops"]), ok
 
     def super_block(self, address: int) -> SuperBlock | None:
@@ -50,7 +53,7 @@ class AddressSpaces:
     def describe(self, mappings: U64) -> pl.DataFrame:
         """One row per mapping: ``inode`` (address), ``ino``, ``nlink``, ``mode``, ``dev``, ``major``,
         ``minor``, ``fstype``, ``id``, and ``problem`` where the chain contradicts itself."""
-        spaces, ok = self._kernel.gather(mappings, self._mapping)
+        spaces, ok = self._mappings.rows(mappings)
         inodes, ok_inode = self._kernel.gather(spaces["host"], self._inode)
         unique, inverse = np.unique(inodes["sb"], return_inverse=True)
         blocks = [self.super_block(int(a)) for a in unique]

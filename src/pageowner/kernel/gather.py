@@ -10,8 +10,8 @@ import drgn
 import numpy as np
 import numpy.typing as npt
 
-# Two structures nearer than this are read in one go: copying 1 KiB costs less than a call.
-GAP = 1024
+# Two structures nearer than this are read in one go: copying 16 KiB costs less than a call.
+GAP = 16 << 10
 # No read is longer than this, so that memory stays bounded and a fault costs little.
 LONGEST = 1 << 20
 KERNEL_HALF = 1 << 63
@@ -31,6 +31,37 @@ def gather_rows(
         _read_group(read, unique, start, stop, raw, ok)
     rows = raw.view(dtype).reshape(-1) if size else np.zeros(len(unique), dtype)
     return rows[inverse], ok[inverse]
+
+
+class GatherCache:
+    """Structures of one dtype that are asked for again and again: each is read once."""
+
+    def __init__(self, read: Callable[[int, int], bytes], dtype: np.dtype[Any]) -> None:
+        self._read, self._dtype = read, dtype
+        self._pointers = np.empty(0, np.uint64)
+        self._rows = np.empty(0, dtype)
+        self._ok = np.empty(0, np.bool_)
+
+    def rows(self, pointers: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+        """The same as :func:`gather_rows`."""
+        unique, inverse = np.unique(pointers, return_inverse=True)
+        new = unique[~self._known(unique)]
+        if len(new):
+            self._add(new)
+        at = np.searchsorted(self._pointers, unique)
+        return self._rows[at][inverse], self._ok[at][inverse]
+
+    def _known(self, unique: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+        at = np.minimum(np.searchsorted(self._pointers, unique), max(len(self._pointers) - 1, 0))
+        return self._pointers[at] == unique if len(self._pointers) else np.zeros(len(unique), np.bool_)
+
+    def _add(self, new: npt.NDArray[np.uint64]) -> None:
+        rows, ok = gather_rows(self._read, new, self._dtype)
+        pointers = np.concatenate([self._pointers, new])
+        order = np.argsort(pointers, kind="stable")
+        self._pointers = pointers[order]
+        self._rows = np.concatenate([self._rows, rows])[order]
+        self._ok = np.concatenate([self._ok, ok])[order]
 
 
 def _groups(unique: npt.NDArray[np.uint64], first: int, size: int) -> list[tuple[int, int]]:
@@ -73,6 +104,7 @@ def _read_group(
                 todo += [(low, middle), (middle, high)]
             continue
         offsets = (unique[low:high] - np.uint64(base)).astype(np.int64)
-        windows = np.lib.stride_tricks.sliding_window_view(np.frombuffer(data, np.uint8), size)
+        # Every window of *size* bytes, without copying: row i begins at byte i.
+        windows = np.ndarray((len(data) - size + 1, size), np.uint8, data, 0, (1, 1))
         raw[low:high] = windows[offsets]
         ok[low:high] = True
