@@ -7,7 +7,14 @@ against what: docs/check.md.
 
 from __future__ import annotations
 
-from pageowner.commands.options import add_output_options, add_source_options, count, selection
+from pageowner.commands.options import (
+    add_layer_option,
+    add_output_options,
+    add_source_options,
+    count,
+    extra_layers,
+    selection,
+)
 from pageowner.commands.output import open_output
 from pageowner.commands.parser import Arguments, Parser
 
@@ -20,12 +27,13 @@ def add_arguments(parser: Parser) -> None:
     group = parser.add_argument_group("what to print")
     group.add_argument("-n", type=count, default=20, metavar="ROWS", dest="rows", help="lines per check (20)")
     group.add_argument("--json", action="store_true", help="one JSON object, schema pageowner.check/1")
+    add_layer_option(parser)
     add_output_options(parser)
 
 
 def run(args: Arguments) -> int:
     """Open the source, check all of it and write what was found."""
-    chosen = selection(args)
+    chosen, extra = selection(args), extra_layers(args)
     with open_output(args.output, args.force) as out:
         from pageowner.commands.finish import finish
         from pageowner.reporters.check_json import write_check_json
@@ -35,7 +43,7 @@ def run(args: Arguments) -> int:
         from pageowner.snapshot.tables import remarks
         from pageowner.sources import open_source
 
-        scan = open_scan(open_source(chosen))
+        scan = open_scan(open_source(chosen), extra)
         checks = CheckRun(scan, args.rows)
         if args.json:
             write_check_json(list(checks.findings()), checks.counts, scan.coverage, out)
