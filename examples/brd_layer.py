@@ -6,7 +6,7 @@
 
 import polars as pl
 
-from pageowner.layers import Band, Layer, Needs, claims_of, list_entries, page_to_pfns, xarray_entries
+from pageowner.layers import Band, Layer, Needs, claims_of, list_structs, page_to_pfns, xarray_entries
 
 
 class RamDisk(Layer):
@@ -16,9 +16,8 @@ class RamDisk(Layer):
     needs = Needs(members=("struct brd_device.brd_pages",), globals=("brd_devices",))
 
     def walk(self):
-        device_at = self.kernel.offset("struct brd_device", "brd_list")
-        for node in list_entries(self.kernel, self.kernel.address("brd_devices")):
-            device = node - device_at
+        at = self.kernel.offset("struct brd_device", "brd_list")
+        for device in list_structs(self.kernel, self.kernel.address("brd_devices"), at):
             tree = device + self.kernel.offset("struct brd_device", "brd_pages")
             _, pages = xarray_entries(self.kernel, tree)
             yield claims_of(device, page_to_pfns(self.kernel, pages))

@@ -24,5 +24,5 @@ def test_helpers_and_methods_exist() -> None:
     methods = set(re.findall(r"`kernel\.(\w+)\(", table))
     assert len(methods) >= 8 and all(hasattr(Kernel, name) for name in methods)
     helpers = set(re.findall(r"`(\w+)(?:\([^`]*\))?`", table)) - {"brd_pages"}
-    named = {name for name in helpers if name.endswith(("entries", "words", "arrays", "pfns", "_of"))}
+    named = {n for n in helpers if n.endswith(("entries", "structs", "words", "arrays", "pfns", "_of"))}
     assert len(named) >= 8 and named <= set(pageowner.layers.__all__)

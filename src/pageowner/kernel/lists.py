@@ -99,6 +99,14 @@ def list_entries(kernel: Kernel, head: int, limit: int = LIMIT) -> list[int]:
     return [int(node) for node in walk_lists(kernel, np.array([head], np.uint64), limit).node.tolist()]
 
 
+def list_structs(kernel: Kernel, head: int, offset: int, limit: int = LIMIT) -> list[int]:
+    """Addresses of the structures on the list at *head*, whose nodes are at *offset* (``container_of()``).
+
+    They wrap as the kernel's would: what a torn node leads to is an address, if not a readable one.
+    """
+    return [(node - offset) % (1 << 64) for node in list_entries(kernel, head, limit)]
+
+
 def hlist_entries(kernel: Kernel, head: int, limit: int = LIMIT) -> list[int]:
     """Addresses of the nodes on the list whose ``struct hlist_head`` is at *head*, in order."""
     first, _ = kernel.gather(np.array([head], np.uint64), POINTER)

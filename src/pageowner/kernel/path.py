@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from pageowner.escape import escape
 from pageowner.kernel.address_space import AddressSpaces
 from pageowner.kernel.lists import walk_chains
 from pageowner.kernel.mount import Mounts, read_mounts
@@ -75,7 +76,10 @@ class Paths:
     @cached_property
     def table(self) -> pl.DataFrame:
         """The mounts, pid 1's first: ``sb`` (address), ``dev`` (as kept: major << 20 | minor), ``fstype``,
-        ``source``, ``path`` (of the mount point), ``root`` (what of the file system is shown), ``ns``."""
+        ``source``, ``path`` (of the mount point), ``root`` (what of the file system is shown), ``ns``.
+
+        Texts are escaped: a table holds nothing that is no UTF-8.
+        """
         rows = self.mounts.rows
         paths = [self._mount_path(row) or "/" for row in range(len(rows))]
         spaces = self._kernel.memo(AddressSpaces)
@@ -84,10 +88,10 @@ class Paths:
             {
                 "sb": np.ascontiguousarray(rows["sb"]),
                 "dev": [b.dev if b else 0 for b in blocks],
-                "fstype": [b.type if b else "" for b in blocks],
-                "source": [text or "" for text in self._kernel.read_strings(rows["devname"])],
-                "path": paths,
-                "root": ["/" + "/".join(self._names(int(root), frozenset())[0]) for root in rows["root"]],
+                "fstype": [escape(b.type) if b else "" for b in blocks],
+                "source": [escape(text or "") for text in self._kernel.read_strings(rows["devname"])],
+                "path": [escape(path) for path in paths],
+                "root": [escape(_join("", self._names(int(root), ())[0])) for root in rows["root"]],
                 "ns": np.ascontiguousarray(rows["ns"]),
             }
         )

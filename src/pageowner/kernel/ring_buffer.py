@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pageowner.kernel.arrays import gather_words
-from pageowner.kernel.lists import list_entries
+from pageowner.kernel.lists import list_structs
 from pageowner.kernel.target import PAGE_SHIFT, Kernel
 
 U64 = npt.NDArray[np.uint64]
@@ -38,8 +38,8 @@ def trace_buffers(kernel: Kernel) -> Iterator[TraceBuffer]:
     """The buffers on ``ftrace_trace_arrays``, those of snapshots (max_buffer) too, and ``temp_buffer``."""
     link = kernel.offset("struct trace_array", "list")
     head = kernel.object("ftrace_trace_arrays").address_of_().value_()
-    for node in list_entries(kernel, head, 1 << 16):
-        array = drgn.Object(kernel.prog, "struct trace_array *", node - link)
+    for address in list_structs(kernel, head, link, 1 << 16):
+        array = drgn.Object(kernel.prog, "struct trace_array *", address)
         for member in ("array_buffer", "max_buffer", "snapshot_buffer"):  # renamed in 7.x
             try:
                 buffer = int(getattr(array, member).buffer)

@@ -9,7 +9,7 @@ import drgn
 import numpy as np
 import numpy.typing as npt
 
-from pageowner.kernel.lists import list_entries
+from pageowner.kernel.lists import list_structs
 from pageowner.kernel.path import Paths
 from pageowner.kernel.target import Kernel
 from pageowner.kernel.xarray import xarray_entries
@@ -76,8 +76,7 @@ def read_shmem_swaps(kernel: Kernel) -> ShmemSwaps:
         pages_at = kernel.offset("struct inode", "i_data.i_pages")
     except LookupError:
         return ShmemSwaps(*parts[0])
-    for node in list_entries(kernel, head, 1 << 20):
-        inode = node - link + inode_at
+    for inode in list_structs(kernel, head, link - inode_at, 1 << 20):
         index, entry = xarray_entries(kernel, inode + pages_at)
         swapped = (entry & np.uint64(1)) != 0  # an xarray value: a page's address is even
         entry = entry[swapped] >> np.uint64(1)

@@ -10,13 +10,14 @@ import drgn
 import numpy as np
 import numpy.typing as npt
 
-from pageowner.kernel.lists import list_entries
+from pageowner.kernel.lists import list_structs
 from pageowner.kernel.sections import read_sections
 from pageowner.kernel.target import Kernel
 
 I64 = npt.NDArray[np.int64]
 MOST_DEVICES = 1 << 16
 MOST_BALLOONED = 1 << 28
+LARGEST_RING = 1 << 24  # bytes; 32768 descriptors, the most that there can be, take less than one MiB
 _VRING = "struct vring_virtqueue"
 # A klist node keeps a "dead" mark in the low bit of its pointer to the list; the links are plain.
 
@@ -50,14 +51,14 @@ def virtio_devices(kernel: Kernel) -> Iterator[VirtioDevice]:
     offset = kernel.offset("struct subsys_private", "klist_devices.k_list")
     node_at = kernel.offset("struct device_private", "knode_bus.n_node")
     device_at = kernel.offset("struct virtio_device", "dev")
-    for node in list_entries(kernel, bus + offset, MOST_DEVICES):
+    for private in list_structs(kernel, (bus + offset) % (1 << 64), node_at, MOST_DEVICES):
         try:
-            device = drgn.Object(kernel.prog, "struct device_private *", node - node_at).device
+            device = drgn.Object(kernel.prog, "struct device_private *", private).device
             driver = kernel.read_string(int(device.driver.name), 64) if device.driver else ""
             name = kernel.read_string(int(device.kobj.name), 64)
         except drgn.FaultError:
             continue
-        yield VirtioDevice(int(device) - device_at, name or "", driver or "")
+        yield VirtioDevice((int(device) - device_at) % (1 << 64), name or "", driver or "")
 
 
 def _bus(kernel: Kernel) -> int | None:
@@ -68,11 +69,11 @@ def _bus(kernel: Kernel) -> int | None:
         head = kernel.object("bus_kset").list.address_of_().value_()
     except (LookupError, drgn.FaultError):
         return None
-    for node in list_entries(kernel, head, MOST_DEVICES):
+    for kobject in list_structs(kernel, head, link, MOST_DEVICES):
         try:
-            name = drgn.Object(kernel.prog, "struct kobject *", node - link).name
+            name = drgn.Object(kernel.prog, "struct kobject *", kobject).name
             if kernel.read_string(int(name), 16) == "virtio":
-                return node - link - kset_at
+                return (kobject - kset_at) % (1 << 64)
         except drgn.FaultError:
             continue
     return None
@@ -81,17 +82,18 @@ def _bus(kernel: Kernel) -> int | None:
 def virtio_rings(kernel: Kernel) -> Iterator[VirtioRing]:
     """The rings of all virtqueues."""
     for device in virtio_devices(kernel):
-        head = device.address + kernel.offset("struct virtio_device", "vqs")
+        head = (device.address + kernel.offset("struct virtio_device", "vqs")) % (1 << 64)
         link = kernel.offset("struct virtqueue", "list")
-        for node in list_entries(kernel, head, MOST_DEVICES):
-            queue = node - link
-            ring = drgn.Object(kernel.prog, f"{_VRING} *", queue - kernel.offset(_VRING, "vq"))
+        for queue in list_structs(kernel, head, link, MOST_DEVICES):
+            address = (queue - kernel.offset(_VRING, "vq")) % (1 << 64)
+            ring = drgn.Object(kernel.prog, f"{_VRING} *", address)
             try:
                 name = kernel.read_string(int(ring.vq.name), 64) or ""
                 pieces = list(_pieces(ring))
             except (drgn.FaultError, AttributeError, LookupError):
                 continue
-            yield from (VirtioRing(device, queue, name, start, size) for start, size in pieces)
+            sane = [(start, size) for start, size in pieces if 0 < size <= LARGEST_RING]
+            yield from (VirtioRing(device, queue, name, start, size) for start, size in sane)
 
 
 def _pieces(ring: drgn.Object) -> Iterator[tuple[int, int]]:
@@ -132,5 +134,5 @@ def balloon_pages(kernel: Kernel) -> I64:
             count = int(balloon.num_pages)
         except (drgn.FaultError, LookupError, AttributeError):
             continue
-        pages += (node - link for node in list_entries(kernel, head, min(count, MOST_BALLOONED)))
+        pages += list_structs(kernel, head, link, min(count, MOST_BALLOONED))
     return np.sort(sections.page_pfn(np.array(pages, np.uint64)))

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from pageowner.kernel.lists import list_entries
+from pageowner.kernel.lists import list_structs
 from pageowner.kernel.sections import Sections, read_sections
 from pageowner.kernel.target import Kernel
 
@@ -36,11 +36,13 @@ class VmapAreas:
 
         A mapping of device memory (ioremap) has none.
         """
+        last = self.sections.rows[-1]
         with_pages = self.frame.filter((pl.col("pages") != 0) & (pl.col("nr_pages") > 0))
         for vm, pages, count, start, end in with_pages.select(
             "vm", "pages", "nr_pages", "start", "end"
         ).iter_rows():
-            if count > (end - start) >> 12:  # more pages than the area has room for: torn
+            # More pages than the area has room for, or than there are: torn.
+            if count > (end - start) >> 12 or count > last.start + last.n:
                 continue
             try:
                 data = self.kernel.read(pages, count * 8)
@@ -52,7 +54,7 @@ class VmapAreas:
 def read_vmap_areas(kernel: Kernel) -> VmapAreas:
     """All busy areas, from ``vmap_nodes`` (6.9 and later) or ``vmap_area_list``."""
     link = kernel.offset("struct vmap_area", "list")
-    pointers = [node - link for head in _list_heads(kernel) for node in list_entries(kernel, head)]
+    pointers = [area for head in _list_heads(kernel) for area in list_structs(kernel, head, link)]
     area = kernel.dtype("struct vmap_area", {"start": "va_start", "end": "va_end", "vm": "vm"})
     areas, ok = kernel.gather(np.array(pointers, np.uint64), area)
     vm_fields = {

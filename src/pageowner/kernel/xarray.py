@@ -32,7 +32,8 @@ def xarray_entries(kernel: Kernel, head: int) -> tuple[U64, U64]:
 
 def _top(kernel: Kernel, head: int) -> int:
     """``xa_head``; a radix_tree_root has been one under another name since 01959dfe771c (4.20)."""
-    rows, ok = kernel.gather(np.array([head], np.uint64), kernel.dtype("struct xarray", {"head": "xa_head"}))
+    at = np.array([head % (1 << 64)], np.uint64)  # a torn pointer plus an offset may be too large
+    rows, ok = kernel.gather(at, kernel.dtype("struct xarray", {"head": "xa_head"}))
     return int(rows["head"][0]) if ok[0] else 0
 
 

@@ -5,7 +5,7 @@ What is here is what a layer of one's own needs; docs/layers.md shows one.
 """
 
 from pageowner.kernel.arrays import gather_arrays, gather_words
-from pageowner.kernel.lists import hlist_entries, list_entries
+from pageowner.kernel.lists import hlist_entries, list_entries, list_structs
 from pageowner.kernel.runs import runs_of
 from pageowner.kernel.xarray import xarray_entries
 from pageowner.layers.base import Band, Claims, Layer, Needs, Selection, untyped
@@ -22,6 +22,7 @@ __all__ = [
     "gather_words",
     "hlist_entries",
     "list_entries",
+    "list_structs",
     "page_to_pfns",
     "runs_of",
     "untyped",
