@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
+
+from pageowner.ownertext.cuts import Cuts
 
 # Numbers are taken only as the kernel writes them, so that they can be written back.
 _DEC = r"0|[1-9][0-9]*"
@@ -68,6 +71,18 @@ def header_columns(headers: pl.Series, kind: int) -> pl.DataFrame:
         else:
             columns.append(pl.col(name).cast(dtype, strict=False))
     return groups.select(columns)
+
+
+def headers_by_kind(headers: pl.Series, cuts: Cuts) -> pl.DataFrame:
+    """:func:`header_columns` of the records of *cuts*, whatever their kinds, in their order."""
+    kinds = np.unique(cuts.kind).tolist()
+    if not kinds:
+        return pl.DataFrame(schema=HEADER_SCHEMA)
+    if len(kinds) == 1:
+        return header_columns(headers, kinds[0])
+    rows = [np.flatnonzero(cuts.kind == kind) for kind in kinds]
+    parts = [header_columns(headers.gather(at), kind) for kind, at in zip(kinds, rows, strict=True)]
+    return pl.concat(parts)[np.argsort(np.concatenate(rows), kind="stable")]
 
 
 def pfn_columns(lines: pl.Series) -> pl.DataFrame:

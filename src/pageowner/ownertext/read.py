@@ -14,8 +14,8 @@ from pageowner.ownertext.chunks import chunks
 from pageowner.ownertext.columns import (
     HEADER_SCHEMA,
     PFN_SCHEMA,
-    header_columns,
     header_lines,
+    headers_by_kind,
     pfn_columns,
     pfn_lines,
 )
@@ -92,7 +92,7 @@ def records_of(cuts: Cuts, tails: Tails) -> pl.DataFrame:
     header = carried(cuts.pieces(cuts.start, cuts.owner))
     pfnline = carried(cuts.pieces(cuts.pfn, cuts.rest))
     frame = pl.DataFrame({"kind": pl.Series(cuts.kind)})
-    frame = frame.hstack(pfn_columns(pfnline)).hstack(_headers(cuts, header))
+    frame = frame.hstack(pfn_columns(pfnline)).hstack(headers_by_kind(header, cuts))
     frame = frame.hstack(_owners(cuts)).with_columns(
         allocated=(pl.col("kind") != FREED) | (pl.col("since") == "allocated again").fill_null(False),
         n=pages(pl.col("order")),
@@ -127,15 +127,6 @@ def write_text(text: OwnerText, rows: int = 100_000) -> Iterator[bytes]:
         owner = pl.coalesce(pl.col("owner") + "\n", pl.lit(""))
         whole = pl.concat_str("header", owner, "mapped", "pfnline")
         yield joined_bytes(lines.select(pl.coalesce("raw", whole) + pl.col("tail")).to_series())
-
-
-def _headers(cuts: Cuts, header: pl.Series) -> pl.DataFrame:
-    kinds = np.unique(cuts.kind).tolist()
-    if len(kinds) == 1:
-        return header_columns(header, kinds[0])
-    rows = [np.flatnonzero(cuts.kind == kind) for kind in kinds]
-    parts = [header_columns(header.gather(at), kind) for kind, at in zip(kinds, rows, strict=True)]
-    return pl.concat(parts)[np.argsort(np.concatenate(rows), kind="stable")]
 
 
 def _owners(cuts: Cuts) -> pl.DataFrame:

@@ -28,4 +28,9 @@ _RECORD = pl.concat_str(
 def write_report(tables: Iterable[pl.DataFrame], out: BinaryIO) -> None:
     """Write the records of *tables* (:func:`pageowner.snapshot.report.report_tables`) to *out*."""
     for table in tables:
-        out.write(joined_bytes(table.select(_RECORD.alias("record")).to_series()))
+        out.write(report_bytes(table))
+
+
+def report_bytes(table: pl.DataFrame) -> bytes:
+    """The records of one of those tables."""
+    return joined_bytes(table.select(_RECORD.alias("record")).to_series())
