@@ -30,6 +30,11 @@ class Painted:
     terms: dict[str, int]
 
     @property
+    def records(self) -> bool:
+        """Whether page_owner was on."""
+        return "recorded" in self.terms
+
+    @property
     def balance(self) -> pl.DataFrame:
         return balance(self.counters, self.terms)
 

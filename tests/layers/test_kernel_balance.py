@@ -15,10 +15,15 @@ from tests.layers.painted import Painted, paint
 
 def test_every_counter_is_explained(painted: Painted) -> None:
     rows = painted.balance
-    assert rows.filter(pl.col("unexplained") != 0).rows() == []
+    wrong = rows.filter(pl.col("unexplained") != 0)
+    if not painted.records:  # large kmalloc is untyped until 6.17: without records nobody knows it
+        large = wrong.filter(name="SUnreclaim")["unexplained"].sum()
+        assert 0 <= large <= painted.terms["UNOWNED_PAGE"]
+        wrong = wrong.filter(pl.col("name") != "SUnreclaim")
+    assert wrong.rows() == []
     names = set(rows["name"])
     # What 6.1 and 6.12 both have; a counter that cannot be read would else vanish without a word.
-    assert len(names) >= 28
+    assert len(names) >= 27 + painted.records
     assert {"MemTotal", "AnonPages", "Mapped", "Shmem", "SUnreclaim", "Percpu", "VmallocUsed"} <= names
 
 
@@ -31,7 +36,8 @@ def test_all_kinds_sum_to_the_struct_pages(painted: Painted) -> None:
 
 def test_no_page_is_without_a_name(painted: Painted) -> None:
     words = set(painted.pages["word"].unique())
-    assert not words & {"OTHER_PAGE", "UNKNOWN_PAGE", "UNOWNED_PAGE", "NO_STACK_PAGE"}
+    assert not words & {"OTHER_PAGE", "UNKNOWN_PAGE", "NO_STACK_PAGE"}
+    assert "UNOWNED_PAGE" not in words or not painted.records
     recorded = painted.pages.filter("recorded").height
     assert painted.of("ALLOC_PAGE").height <= 0.03 * recorded
     assert painted.of("EARLY_PAGE").height <= 20  # of some 1,200 early records
@@ -41,11 +47,12 @@ def test_no_page_is_without_a_name(painted: Painted) -> None:
 
 def test_totals_are_those_of_proc(capture: Any, painted: Painted) -> None:
     meminfo = dict(re.findall(r"^(\S+): +(\d+) kB$", capture.text("meminfo.txt"), re.M))
-    assert painted.terms["RAM not reserved"] * 4 == int(meminfo["MemTotal"])
+    ours = painted.terms["RAM not reserved"] - painted.terms["typed offline"]
+    assert ours * 4 == int(meminfo["MemTotal"])
     zoneinfo = capture.text("zoneinfo.txt")
     present = sum(int(n) for n in re.findall(r"^ +present +(\d+)$", zoneinfo, re.M))
     managed = sum(int(n) for n in re.findall(r"^ +managed +(\d+)$", zoneinfo, re.M))
-    assert (painted.terms["RAM"], painted.terms["RAM not reserved"]) == (present, managed)
+    assert (painted.terms["RAM"], ours) == (present, managed)
 
 
 def test_counters_are_those_of_proc_up_to_what_happened_since(capture: Any, painted: Painted) -> None:
@@ -63,6 +70,8 @@ def test_counters_are_those_of_proc_up_to_what_happened_since(capture: Any, pain
 
 def test_structures_name_the_same_pages_without_records(capture: Any, painted: Painted) -> None:
     """With page_owner off only what a record alone can tell is lost, and it is counted."""
+    if not painted.records:
+        pytest.skip("page_owner is off in this capture")
     off = paint(capture.core, records=False)
     both = painted.pages.join(off.pages, on="pfn", suffix="_off")
     by_record = pl.col("word").is_in(["ALLOC_PAGE", "EARLY_PAGE", "LARGE_KMALLOC_PAGE"])

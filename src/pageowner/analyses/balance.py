@@ -37,10 +37,14 @@ class Formula:
 
 FORMULAS = (
     Formula("Present", "present", ("RAM",), why="System RAM of iomem_resource, in whole pages"),
-    Formula("Managed", "managed", ("RAM not reserved",)),
-    Formula("MemTotal", "totalram", ("RAM not reserved",)),
     Formula(
-        "Managed by record", "managed", ("recorded", "FREE_PAGE", "PCP_FREE_PAGE"),
+        "Managed", "managed", ("RAM not reserved",), ("typed offline",),
+        why="what a balloon or virtio-mem took is no longer counted (but where it gives back under pressure)",
+    ),
+    Formula("MemTotal", "totalram", ("RAM not reserved",), ("typed offline",)),
+    Formula(
+        "Managed by record", "managed", ("recorded", "FREE_PAGE", "PCP_FREE_PAGE", "GUARD_PAGE"),
+        ("typed offline",),
         why="with page_owner on, each managed page is recorded as allocated, or free",
     ),
     Formula("MemFree", "NR_FREE_PAGES", ("FREE_PAGE",), why="without the per-CPU lists"),

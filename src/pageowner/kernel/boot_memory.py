@@ -107,8 +107,13 @@ def _resources(kernel: Kernel) -> Iterator[Piece]:
 
 
 def _initrd(kernel: Kernel) -> Iterator[Piece]:
+    """As the kernel has it, and as the boot loader told: debug_pagealloc does not free it, but forgets it."""
     start = int(kernel.object("initrd_start"))
     yield "initrd", start, int(kernel.object("initrd_end")) - start
+    params = kernel.object("boot_params")
+    image = int(params.hdr.ramdisk_image) | int(params.ext_ramdisk_image) << 32
+    size = int(params.hdr.ramdisk_size) | int(params.ext_ramdisk_size) << 32
+    yield "initrd", image + kernel.page_offset if image else 0, size
 
 
 def _real_mode(kernel: Kernel) -> Iterator[Piece]:

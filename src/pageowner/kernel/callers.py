@@ -29,7 +29,11 @@ WRAPPERS: tuple[tuple[str, str], ...] = (
     ("page allocator", r"_*get_free_pages?\w*|get_zeroed_page\w*|make_alloc_exact\w*"),
     ("folios", r"_*folio_alloc(_noprof|_mpol_noprof|_node\w*)?|vma_alloc_folio\w*|folio_prealloc"),
     ("page fragments", r"_*page_frag_\w+|skb_page_frag_refill|netdev_alloc_frag\w*|napi_alloc_frag\w*"),
-    ("contiguous", r"alloc_contig_\w+|_*cma_(range_)?alloc(_\w+)?|dma_alloc_contiguous"),
+    ("contiguous", r"split_map_pages|split_free_frozen_pages|isolate_freepages\w*|split_page\w*"),
+    (
+        "contiguous",
+        r"alloc_contig_\w+|_*cma_alloc(_noprof|_folio|_frozen\w*)?|cma_range_alloc|dma_alloc_contiguous",
+    ),
     # what is built on it
     ("kmalloc", r"_*kmalloc\w*|_*kzalloc\w*|_*kcalloc\w*|_*krealloc\w*|kmem_cache_alloc\w*|_*kmemdup\w*"),
     ("kmalloc", r"_*kv(m|z|re)alloc\w*|vmemdup_user|memdup_user\w*"),

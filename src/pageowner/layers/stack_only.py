@@ -106,7 +106,10 @@ class Alloc(_ByStack):
 
 
 class Unowned(Layer):
-    """No record and no structure; with page_owner off, what only a record could tell. The key: refcount 0."""
+    """No record and no structure; with page_owner off, what only a record could tell.
+
+    The key tells pages without a reference apart: mostly those behind the first of a larger allocation.
+    """
 
     word = "UNOWNED_PAGE"
     band = Band.FALLBACK
@@ -119,4 +122,4 @@ class Unowned(Layer):
         return Selection(rows, (heads.refcount[rows] == 0).astype(np.uint64))
 
     def describe(self, keys: npt.NDArray[np.uint64]) -> pl.DataFrame:
-        return pl.DataFrame({"owner": ["not in use" if key else "in use" for key in keys.tolist()]})
+        return pl.DataFrame({"owner": ["no reference" if key else "in use" for key in keys.tolist()]})

@@ -3,23 +3,27 @@
 
 from __future__ import annotations
 
+import drgn
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from pageowner.kernel import page_type
-from pageowner.kernel.callers import Callers, call_site, read_callers
 from pageowner.kernel.memmap import Heads
+from pageowner.kernel.module import read_modules
 from pageowner.kernel.page_flags import read_page_flags
+from pageowner.kernel.virtio import virtio_devices
 from pageowner.layers.base import Band, Bools, Layer, Needs, Selection
 
-_UNACCEPTED = 1
+# Drivers that take pages away from the kernel: on the virtio bus, and on those of other hypervisors.
+_VIRTIO = {"virtio_balloon", "virtio_mem"}
+_MODULES = {"hv_balloon", "vmw_balloon", "xen_balloon"}
 
 
 class Offline(Layer):
     """Given back to the hypervisor (balloon, virtio-mem), or not yet accepted from it.
 
-    All drivers use the one type; the key is the call site that took the page, which tells which it was.
+    All drivers use the one type, and the machine has one of them: it gives the name. The key is the type.
     """
 
     word = "OFFLINE_PAGE"
@@ -28,17 +32,20 @@ class Offline(Layer):
     types = (page_type.OFFLINE, page_type.UNACCEPTED)
 
     def select(self, heads: Heads, rows: npt.NDArray[np.intp]) -> Selection:
-        callers: Callers = self.kernel.memo(read_callers)
-        key = callers.of(heads.handle)[0][rows]
-        return Selection(
-            rows, np.where(heads.type[rows] == page_type.UNACCEPTED, np.uint64(_UNACCEPTED), key)
-        )
+        return Selection(rows, heads.type[rows].astype(np.uint64))
 
     def describe(self, keys: npt.NDArray[np.uint64]) -> pl.DataFrame:
-        texts = [call_site(text) for text in self.kernel.symbols.symbolize(keys)]
-        special = {0: "unknown", _UNACCEPTED: "unaccepted"}
-        owners = [special.get(key, text) for key, text in zip(keys.tolist(), texts, strict=True)]
+        names = {page_type.OFFLINE: " or ".join(self._drivers()) or "offline"}
+        owners = [names.get(key, "unaccepted") for key in keys.tolist()]
         return pl.DataFrame({"owner": owners}, schema={"owner": pl.String})
+
+    def _drivers(self) -> list[str]:
+        try:
+            drivers = {device.driver for device in virtio_devices(self.kernel)}
+            modules = {part.name for part in self.kernel.memo(read_modules)}
+        except (LookupError, drgn.FaultError):
+            return []
+        return sorted((drivers & _VIRTIO) | (modules & _MODULES))
 
 
 class Guard(Layer):

@@ -57,7 +57,10 @@ class Tally:
         self._count("RAM", ram.sum())
         self._count("RAM not reserved", (ram & ~reserved).sum())
         if section.records is not None:
-            self._count("recorded", (section.records.allocated & pages.valid).sum())
+            # Guard pages from before page_owner was up look allocated to it.
+            self._count(
+                "recorded", (section.records.allocated & pages.valid & ~self._is(section, "GUARD_PAGE")).sum()
+            )
 
     def _mapped(self, section: SectionScan) -> None:
         """Pages with a mapping of their own or of their whole folio (``folio_mapped()`` page by page)."""
@@ -93,9 +96,9 @@ class Tally:
             self._kmalloc is not None
         ):  # by the layer's rule, but whoever owns the page now (a socket's buffer)
             self._count("large kmalloc", heads.n[self._kmalloc.domain(heads) & local].sum())
-        types = (("typed table", page_type.TABLE), ("typed hugetlb", page_type.HUGETLB))
-        for name, code in types:
-            self._count(name, heads.n[(heads.type == code) & local].sum())
+        types = {"table": page_type.TABLE, "hugetlb": page_type.HUGETLB, "offline": page_type.OFFLINE}
+        for name, code in types.items():
+            self._count(f"typed {name}", heads.n[(heads.type == code) & local].sum())
         free = (heads.type == page_type.HUGETLB) & (heads.refcount == 0)
         self._count("hugetlb free", heads.n[free & local].sum())
 

@@ -77,6 +77,7 @@ SAME: dict[str, str] = {
     "e820_table": "struct e820_table *",
     "e820_table_kexec": "struct e820_table *",
     "e820_table_firmware": "struct e820_table *",
+    "boot_params": "struct boot_params",
     "initrd_start": "unsigned long",
     "initrd_end": "unsigned long",
     "real_mode_header": "struct real_mode_header *",
