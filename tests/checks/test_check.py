@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from pathlib import Path
@@ -11,7 +12,9 @@ import pytest
 
 from pageowner.commands import main
 from pageowner.kernel.target import Kernel
+from pageowner.reporters.explain_text import write_explain_text
 from pageowner.snapshot.checks.run import CheckRun
+from pageowner.snapshot.explain import explain
 from pageowner.snapshot.scan import open_scan
 from pageowner.sources import open_source
 from pageowner.sources.selection import SourceSelection
@@ -81,6 +84,19 @@ def test_json(corrupt: tuple[Path, Guest], capsys: pytest.CaptureFixture[str]) -
     told = {(row["check"], -1 if row["pfn"] is None else row["pfn"]) for row in document["findings"]}
     assert told == guest.expected
     assert sum(document["counts"].values()) == len(guest.expected)
+
+
+def test_corrupt_pages_can_be_explained(corrupt: tuple[Path, Guest]) -> None:
+    path, guest = corrupt
+    scan = open_scan(open_source(SourceSelection("core", path=path)))
+    for check, pfn in sorted(guest.expected):
+        if pfn >= 0:
+            out = io.BytesIO()
+            write_explain_text(explain(scan, pfn, 4), out)
+            text = out.getvalue().decode()
+            assert text.startswith(f"PFN 0x{pfn:x} (")
+            assert check != "refcount" or "is too small" in text
+            assert check != "stale-claim" or "stale claim" in text
 
 
 def test_every_check_is_documented(corrupt: tuple[Path, Guest]) -> None:

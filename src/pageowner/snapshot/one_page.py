@@ -174,6 +174,19 @@ def _claims(
         if band == Band.MAPPING == scan.by_number(owner).layer.band:
             continue
         alone = scan.paint(pages, records, only=run)
+        if alone.layer[at] != run.number:
+            _paint_stale(alone, run, pfn)
         if alone.layer[at] == run.number:
             found.append((run, alone))
     return found
+
+
+def _paint_stale(alone: SectionScan, run: LayerRun, pfn: int) -> None:
+    """Show a claim by a walk that the page's own type refuses: in `explain` that is worth to be told."""
+    table = alone.claims.get(run.number)
+    if table is None:
+        return
+    rows = np.flatnonzero((table.pfn <= pfn) & (pfn < table.pfn + table.n))
+    if len(rows):
+        at = pfn - alone.pages.section.start
+        alone.layer[at], alone.claim[at] = run.number, rows[0]
