@@ -11,7 +11,10 @@ from pageowner.commands import main
 from tests.commands.lines import COMMAND_LINES
 from tests.elfwriter import core
 
-LIVE = "reading the running kernel is not possible yet: give a core dump with -c CORE, or --demo"
+LIVE = (
+    "there is no /nowhere/kcore: the kernel lacks CONFIG_PROC_KCORE, or this container hides it; "
+    "run on the host, or read a core dump with -c"
+)
 
 
 @pytest.fixture(params=COMMAND_LINES, ids=lambda line: line[0])
@@ -28,7 +31,12 @@ def error_line(capsys: pytest.CaptureFixture[str]) -> str:
     return line.removeprefix("pageowner: error: ")
 
 
-def test_no_source(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_source(
+    command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No source is the running kernel."""
+    monkeypatch.setattr("pageowner.sources.live.KCORE", "/nowhere/kcore")
+    monkeypatch.setattr("pageowner.sources.live._be_modest", lambda: None)
     assert main(command) == 1
     assert error_line(capsys) == LIVE
 

@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from pageowner.layers import Layer
 
 
-def add_source_options(parser: Parser) -> None:
-    """``[source]``, ``-k``, ``-c``, ``--qemu``, ``--demo``, ``-s``; read them with ``selection``."""
+def add_source_options(parser: Parser, positional: bool = True) -> None:
+    """``[source]`` (if *positional*), ``-k``, ``-c``, ``--qemu``, ``--demo``, ``-s``: see ``selection``."""
     group = parser.add_argument_group("source (one of them; the live kernel if none is given)")
-    group.add_argument("source", nargs="?", type=Path, help="a core dump; what it is is found out")
+    if positional:
+        group.add_argument("source", nargs="?", type=Path, help="a core dump; what it is is found out")
+    parser.set_defaults(source=None)
     group.add_argument("-k", "--kernel", action="store_true", help="the live kernel")
     group.add_argument("-c", "--core", type=Path, metavar="PATH", help="a core dump of a kernel")
     group.add_argument("--qemu", metavar="ADDRESS", help="a QEMU guest, by its QMP socket")
@@ -27,6 +29,13 @@ def add_source_options(parser: Parser) -> None:
         "-s", "--symbols", type=Path, metavar="VMLINUX",
         help="take types and symbols from this vmlinux (never needed)",
     )  # fmt: skip
+    group.add_argument(
+        "--kallsyms", type=Path, metavar="FILE",
+        help="take symbols from this System.map or saved /proc/kallsyms (for kernels that hide theirs)",
+    )  # fmt: skip
+    group.add_argument(
+        "--pause", action="store_true", help="stop the --qemu guest meanwhile: an exact picture"
+    )
 
 
 def selection(args: Arguments) -> SourceSelection:
@@ -42,7 +51,11 @@ def selection(args: Arguments) -> SourceSelection:
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)} name different sources; give one of them")
     chosen = next(iter(given.values()), SourceSelection())
-    return SourceSelection(chosen.kind, chosen.path, chosen.address, args.symbols)
+    if args.pause and not args.qemu:
+        raise UsageError("--pause stops a guest: it goes with --qemu")
+    return SourceSelection(
+        chosen.kind, chosen.path, chosen.address, args.symbols, args.kallsyms, args.pause
+    )
 
 
 def add_output_options(parser: Parser) -> None:

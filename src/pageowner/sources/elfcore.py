@@ -46,6 +46,8 @@ class CoreSource:
     note: list[str] = field(default_factory=list)
     excluded: Excluded | None = None
     """Pages that a filter left out of the dump, where the file tells."""
+    live: bool = False
+    """Whether memory changes while it is read."""
 
 
 def open_core(path: Path) -> CoreSource:

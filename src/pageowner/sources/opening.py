@@ -7,14 +7,16 @@ from pathlib import Path
 
 import drgn
 
-from pageowner.errors import SourceError, SymbolsError
+from pageowner.errors import SymbolsError
 from pageowner.kernel.target import Kernel
 from pageowner.sources import elfcore
 from pageowner.sources.demo import open_demo
 from pageowner.sources.elfcore import CoreSource
 from pageowner.sources.kdumpfile import open_flattened, open_kdump
+from pageowner.sources.live import BTF, open_live
+from pageowner.sources.qemu import open_qemu
 from pageowner.sources.selection import SourceSelection
-from pageowner.sources.sniff import SourceKind, sniff
+from pageowner.sources.sniff import SourceKind, is_kcore, sniff
 from pageowner.symbols.attach import attach
 from pageowner.symbols.vmcoreinfo import read_vmcoreinfo
 
@@ -24,17 +26,19 @@ def open_source(selection: SourceSelection) -> Kernel:
 
     :raises SourceError: when it cannot be opened, :class:`SymbolsError` when types or symbols are missing.
     """
-    if selection.kind == "demo":
-        return _kernel(open_demo(), selection.symbols)
+    live = selection.kind == "kernel" or (selection.path is not None and is_kcore(selection.path))
+    if live:
+        return _kernel(open_live(), selection, _running_btf())
+    if selection.kind == "qemu" and selection.address is not None:
+        return _kernel(open_qemu(selection.address, selection.pause), selection)
     if selection.kind in ("core", "path") and selection.path is not None:
-        return open_core(selection.path, selection.symbols)
-    what = "the running kernel" if selection.kind == "kernel" else "a QEMU guest"
-    raise SourceError(f"reading {what} is not possible yet: give a core dump with -c CORE, or --demo")
+        return _kernel(open_file(selection.path), selection)
+    return _kernel(open_demo(), selection)
 
 
 def open_core(path: Path | str, symbols: Path | None = None) -> Kernel:
     """The kernel in the core at *path*; with *symbols* (a vmlinux) its types come from DWARF."""
-    return _kernel(open_file(Path(path)), symbols)
+    return open_source(SourceSelection("core", Path(path), symbols=symbols))
 
 
 def open_file(path: Path) -> CoreSource:
@@ -47,14 +51,31 @@ def open_file(path: Path) -> CoreSource:
     return elfcore.open_core(path)
 
 
-def _kernel(source: CoreSource, vmlinux: Path | None) -> Kernel:
-    if vmlinux is not None:
-        _load_debug_info(source.prog, vmlinux)
-    kernel = Kernel(source.prog, attach(source.prog), read_vmcoreinfo(source.prog))
+def _kernel(source: CoreSource, selection: SourceSelection, btf: bytes | None = None) -> Kernel:
+    if selection.symbols is not None:
+        _load_debug_info(source.prog, selection.symbols)
+    kallsyms = _text(selection.kallsyms) if selection.kallsyms else None
+    kernel = Kernel(source.prog, attach(source.prog, btf, kallsyms), read_vmcoreinfo(source.prog))
     kernel.notes += source.note
     kernel.partial = source.truncated
     kernel.excluded = source.excluded.of if source.excluded else None
+    kernel.live = source.live
     return kernel
+
+
+def _running_btf() -> bytes | None:
+    """The BTF that the running kernel offers as a file; None: it must be read from its memory."""
+    try:
+        return BTF.read_bytes()
+    except OSError:
+        return None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("ascii", "surrogateescape")
+    except OSError as error:
+        raise SymbolsError(f"cannot read {path}: {error.strerror}") from error
 
 
 def _load_debug_info(prog: drgn.Program, vmlinux: Path) -> None:

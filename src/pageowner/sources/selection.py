@@ -12,7 +12,8 @@ SelectionKind = Literal["kernel", "core", "qemu", "demo", "path"]
 
 @dataclass(frozen=True)
 class SourceSelection:
-    """One source. ``path`` goes with core and path, ``address`` with qemu, ``symbols`` with all.
+    """One source. ``path`` goes with core and path, ``address`` and ``pause`` with qemu, ``symbols``
+    (a vmlinux) and ``kallsyms`` (a System.map or saved /proc/kallsyms) with all.
 
     ``path`` as a kind is a positional argument: what it is is found out by sniffing.
     """
@@ -21,3 +22,5 @@ class SourceSelection:
     path: Path | None = None
     address: str | None = None
     symbols: Path | None = None
+    kallsyms: Path | None = None
+    pause: bool = False

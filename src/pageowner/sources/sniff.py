@@ -52,13 +52,21 @@ def sniff(path: Path) -> Sniffed:
         return Sniffed(SourceKind.SNAPSHOT if known else SourceKind.DIRECTORY)
     if not stat.S_ISREG(mode):
         raise SourceError(f"{path} is a device or a pipe; copy the core to a file first")
-    if path.resolve() == Path("/proc/kcore"):
+    if is_kcore(path):
         return Sniffed(SourceKind.LIVE_KCORE)
     head = _head(path)
     compression = Compression.of(head)
     if compression:
         head = _head_inside(path, compression)
     return Sniffed(_kind_of(head), compression)
+
+
+def is_kcore(path: Path) -> bool:
+    """Whether *path* is the live kernel."""
+    try:
+        return path.resolve() == Path("/proc/kcore")
+    except (OSError, ValueError, RuntimeError):
+        return False
 
 
 def refusal(path: Path, found: Sniffed) -> str:

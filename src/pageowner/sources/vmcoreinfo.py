@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 # The note as update_vmcoreinfo_note() (kernel/vmcore_info.c, before 6.9 kernel/crash_core.c)
 # builds it: name size, content size, type 0, name, padding; OSRELEASE comes first in the content.
@@ -23,9 +23,14 @@ def scan(fd: int) -> Iterator[bytes]:
 
     A machine that has rebooted or booted by kexec may hold some of earlier kernels.
     """
+    return scan_with(lambda size, start: os.pread(fd, size, start), os.fstat(fd).st_size)
+
+
+def scan_with(pread: Callable[[int, int], bytes], total: int) -> Iterator[bytes]:
+    """The same in *total* bytes of what ``pread(size, start)`` reads; it may give less, or nothing."""
     seen: set[bytes] = set()
-    for position in _positions(fd):
-        content = _content_at(fd, position)
+    for position in _positions(pread, total):
+        content = _content_at(pread, position)
         if content and content not in seen:
             seen.add(content)
             yield content
@@ -42,24 +47,25 @@ def field(vmcoreinfo: bytes, name: str) -> str | None:
     return None
 
 
-def _positions(fd: int) -> Iterator[int]:
-    start, overlap = 0, len(_PATTERN) - 1
-    while chunk := os.pread(fd, _CHUNK, start):
+def _positions(pread: Callable[[int, int], bytes], total: int) -> Iterator[int]:
+    overlap = len(_PATTERN) - 1
+    for start in range(0, total, _CHUNK):
+        chunk = pread(_CHUNK + overlap, start)
         found = chunk.find(_PATTERN)
         while found >= 0:
             yield start + found
             found = chunk.find(_PATTERN, found + 1)
-        if len(chunk) <= overlap:
-            return
-        start += len(chunk) - overlap
 
 
-def _content_at(fd: int, position: int) -> bytes | None:
+def _content_at(pread: Callable[[int, int], bytes], position: int) -> bytes | None:
     before = position - _SIZES.size
     if before < 0:
         return None
-    name_size, size, kind = _SIZES.unpack(os.pread(fd, _SIZES.size, before))
+    sizes = pread(_SIZES.size, before)
+    if len(sizes) < _SIZES.size:
+        return None
+    name_size, size, kind = _SIZES.unpack(sizes)
     if (name_size, kind) != (len(b"VMCOREINFO\0"), 0) or not 0 < size <= _MAX_BYTES:
         return None
-    content = os.pread(fd, size, position + len(_NAME))
+    content = pread(size, position + len(_NAME))
     return content if len(content) == size else None

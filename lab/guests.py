@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Small guests without the workload: idle ones, read from outside, and ones that run our Python inside."""
+
+from __future__ import annotations
+
+import gzip
+import subprocess
+from pathlib import Path
+
+from lab import initramfs, kernels
+from lab.qemu import ACCEL, Guest
+
+READY = "LAB idle"
+DONE = "LAB done"
+APPEND = "console=ttyS0 quiet loglevel=4 panic=-1"
+
+
+class SmallGuest(Guest):
+    """One node, two QMP sockets: ``socket`` is free for others, since QEMU serves one client per socket."""
+
+    def __init__(
+        self, image: Path, work: Path, append: str, mib: int, device: bool, options: list[str]
+    ) -> None:
+        self.console = work / "console.log"
+        self.console.write_bytes(b"")
+        self._qmp_path, self.socket = work / "qmp", work / "qmp2"
+        self.command = [
+            "qemu-system-x86_64", *ACCEL, "-smp", "2", "-m", f"{mib}M",
+            "-kernel", str(image), "-initrd", str(_initrd(work)), "-append", append,
+            "-display", "none", "-no-reboot", "-nodefaults", "-serial", f"file:{self.console}",
+            *(["-device", "vmcoreinfo"] if device else []), *options,
+        ]  # fmt: skip
+        for path in (self._qmp_path, self.socket):
+            self.command += ["-qmp", f"unix:{path},server=on,wait=off"]
+        self._process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL)
+        self._qmp = None
+
+
+def idle(work: Path, version: str, *, words: str = "page_owner=on", device: bool = True) -> SmallGuest:
+    """A booted guest with a few processes and files, which does nothing more. Use as a context manager."""
+    guest = SmallGuest(kernels.get(version).image, work, f"{APPEND} {words}", 256, device, [])
+    return _ready(guest, READY, 120)
+
+
+def running(work: Path, version: str, script: str, *, words: str = "page_owner=on", mib: int = 1024) -> str:
+    """Run a shell *script* inside a guest whose root is the host's file system, read-only; its output.
+
+    ``/tmp`` is the guest's own. The script runs as root; the guest is gone when this returns.
+    """
+    (work / "script").write_text(script)
+    options = []
+    for tag, path, mode in (("host", "/", "on"), ("work", str(work), "off")):
+        share = f"local,id={tag},path={path},security_model=none,multidevs=remap,readonly={mode}"
+        options += ["-fsdev", share]
+        options += ["-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}"]
+    image = kernels.get(version).image
+    with SmallGuest(image, work, f"{APPEND} lab_script=1 {words}", mib, True, options) as guest:
+        guest.wait_for(DONE, 900)
+    return (work / "output").read_text(errors="surrogateescape")
+
+
+def _ready(guest: SmallGuest, word: str, seconds: float) -> SmallGuest:
+    try:
+        guest.wait_for(word, seconds)
+    except BaseException:
+        guest.__exit__()
+        raise
+    return guest
+
+
+def _initrd(work: Path) -> Path:
+    files = {"bin/busybox": initramfs.BUSYBOX, "init": initramfs.HERE / "guest" / "idle"}
+    out = work / "initrd.gz"
+    out.write_bytes(gzip.compress(initramfs.cpio(files), 1))
+    return out
