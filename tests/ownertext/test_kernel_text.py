@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Our page_owner text against the kernel's own, record by record."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import polars as pl
+
+from pageowner.kernel.stackdepot import StackDepot, special_handles
+from tests import deviations
+from tests.ownertext.kernel_words import Ours, Words
+
+Records = dict[tuple[int, int], Words]
+# Processes that go on while the text is saved (lab/README.md), and kernel threads; what they allocate comes
+# and goes.
+BUSY = re.compile(rb"\((?:save|init|kworker/.*|jbd2/.*|kswapd\d+|kcompactd\d+)\)")
+
+
+def both(one: Records, two: Records) -> list[tuple[Words, Words]]:
+    return [(one[key], two[key]) for key in one.keys() & two.keys()]
+
+
+def test_nearly_every_record_is_in_the_core(kernel_words: Records, our_words: Records) -> None:
+    """Those that are not were made or freed by the processes that saved the text."""
+    assert len(kernel_words) > 5000
+    assert len(kernel_words.keys() & our_words.keys()) >= 0.98 * len(kernel_words)
+    apart = [kernel_words.get(key) or our_words[key] for key in kernel_words.keys() ^ our_words.keys()]
+    assert [words.header for words in apart if not BUSY.search(words.header)] == []
+
+
+def test_records_come_in_pfn_order(our_words: Records) -> None:
+    pfns = [pfn for pfn, _ in our_words]
+    assert pfns == sorted(pfns)
+
+
+def test_lines_are_identical(kernel_words: Records, our_words: Records) -> None:
+    for kernels, ours in both(kernel_words, our_words):
+        assert ours.header == kernels.header
+        assert ours.place == kernels.place
+        assert ours.frames == kernels.frames
+        assert ours.migrated == kernels.migrated
+
+
+def test_memcg_lines_are_identical(capture: Any, kernel_words: Records, our_words: Records) -> None:
+    forgets = deviations.load()["memcg"].allows(capture.version)
+    different = [(k.charged, o.charged) for k, o in both(kernel_words, our_words) if k.charged != o.charged]
+    # The kernels that forget lines forget those of ordinary pages only, and never print a wrong one.
+    assert all(k == b"" and o.startswith(b"Charged to memcg ") for k, o in different)
+    assert not different or forgets
+    assert any(words.charged.startswith(b"Charged to memcg ") for words in our_words.values())
+
+
+def test_flags_are_identical_but_for_the_volatile(kernel_words: Records, our_words: Records) -> None:
+    volatile = deviations.load()["flags"].values
+    for kernels, ours in both(kernel_words, our_words):
+        assert steady(ours.flags, volatile) == steady(kernels.flags, volatile)
+
+
+def steady(flags: bytes, volatile: frozenset[str]) -> list[str]:
+    match = re.fullmatch(r"0x[0-9a-f]+\((.*)\)", flags.decode())
+    assert match is not None, flags
+    return [part for part in match[1].split("|") if part.split("=")[0] not in volatile]
+
+
+def test_nothing_was_bad(ours: Ours) -> None:
+    assert (ours.texts.bad_handles, ours.texts.lost_charges) == (0, 0)
+    assert b"bad stack handle" not in ours.text
+
+
+def test_pages_per_stack_are_those_that_the_kernel_counts(ours: Ours, capture: Any) -> None:
+    """Since 6.9 the depot counts the base pages outstanding of each stack: the sum over all records."""
+    pages = ours.records.group_by("handle").agg(pages=(2 ** pl.col("order").cast(pl.Int64)).sum())
+    stacks = StackDepot(ours.kernel).stacks(pages["handle"].to_numpy())
+    if not capture.has("page_owner_stacks.txt"):
+        assert (stacks.pages == -1).all()
+        return
+    counted = pl.DataFrame({"handle": stacks.handle, "counted": stacks.pages}).join(pages, on="handle")
+    wrong = counted.filter(pl.col("pages") != pl.col("counted"))
+    early = [handle for handle, name in special_handles(ours.kernel).items() if name == "early_handle"]
+    assert len(counted) > 300
+    assert wrong["handle"].to_list() == early  # allocated before counting began
+
+
+def test_a_comm_with_escapes_spaces_and_parentheses_is_raw(our_words: Records, kernel_words: Records) -> None:
+    odd = b"(a\x1b[31m) (b\\c)"
+    assert sum(odd in words.header for words in kernel_words.values()) > 0
+    assert sum(odd in words.header for words in our_words.values()) > 0
+
+
+def test_a_handle_that_leads_nowhere_is_one_honest_line(ours: Ours) -> None:
+    frame = ours.records.head(1).with_columns(handle=pl.lit(0x7FFFFFFF, pl.UInt32))
+    before = ours.texts.bad_handles
+    stacks = ours.texts.tables(frame).stacks.filter(pl.col("handle") == 0x7FFFFFFF)
+    assert stacks["frames"].to_list() == [" (bad stack handle 0x7fffffff)\n"]
+    assert ours.texts.bad_handles == before + 1
+
+
+def test_the_last_free_half(ours: Ours) -> None:
+    header = re.compile(
+        r"Page last freed via order \d+(, pid -?\d+, tgid -?\d+)?, free_ts \d+ ns, (free since|allocated again)"
+    )
+    text = ours.freed_text
+    assert len(text) == len(ours.freed) > 1000
+    assert all(header.fullmatch(line) for line in text["header"].to_list())
+    assert (text["tail"] == "").all()
+    # Stacks of frees begin in the page allocator's freeing half.
+    inner = text["frames"].str.split("\n").list.first().str.extract(r"^ (\w+)")
+    assert inner.str.contains("free|release|register_early_stack|delete_from_lru").mean() > 0.95
+    free = ours.freed.filter(~pl.col("allocated"))
+    assert (free["free_ts_nsec"] >= free["ts_nsec"]).all()
