@@ -56,6 +56,7 @@ class Canvas:
     pages: Pages
     layer: npt.NDArray[np.uint8]
     claim: npt.NDArray[np.int32]
+    _free: npt.NDArray[np.bool_] | None = None
 
     @staticmethod
     def of(pages: Pages) -> Canvas:
@@ -64,10 +65,15 @@ class Canvas:
 
     def free_heads(self) -> npt.NDArray[np.bool_]:
         """Heads of which at least one page in this section is unclaimed."""
-        free = np.zeros(len(self.pages.heads), np.bool_)
-        open_pages = self.pages.head[(self.layer == UNCLAIMED) & (self.pages.head >= 0)]
-        free[open_pages] = True
-        return free
+        if self._free is None:  # most layers have nothing in most sections, so it seldom changes
+            self._free = np.zeros(len(self.pages.heads), np.bool_)
+            self._free[self.pages.head[(self.layer == UNCLAIMED) & (self.pages.head >= 0)]] = True
+        return self._free
+
+    def reopen(self, pages: npt.NDArray[np.bool_]) -> None:
+        """Take *pages* (bool per page of the section) from whoever has them."""
+        self.layer[pages] = UNCLAIMED
+        self._free = None
 
     def paint(
         self, number: int, table: Table, first_row: int = 0, closed: npt.NDArray[np.bool_] | None = None
@@ -82,6 +88,7 @@ class Canvas:
         if closed is not None:
             won &= ~closed[at]
         self.layer[at[won]] = number
+        self._free = None
         # Backwards: of two claims of one table on a page, the first is to have it.
         self.claim[at[won][::-1]] = (rows[won][::-1] + first_row).astype(np.int32)
         wins = np.bincount(rows[won], minlength=len(table.pfn)).astype(np.int64)

@@ -19,9 +19,11 @@ from pageowner.kernel.sections import Section, Sections, read_sections
 from pageowner.kernel.target import Kernel
 from pageowner.layers.base import Band, Claims, Layer
 from pageowner.layers.registry import layer_classes
-from pageowner.snapshot.claims import UNCLAIMED, Canvas, Table, Walked, concatenate
+from pageowner.snapshot.claims import Canvas, Table, Walked, concatenate
 from pageowner.snapshot.left_out import lost_runs, structures_left_out
 from pageowner.snapshot.owners import Owners
+from pageowner.snapshot.stability import REASON as CHANGED
+from pageowner.snapshot.stability import Stability
 
 
 class Unknown(Layer):
@@ -124,6 +126,7 @@ class Scan:
     page_owner: PageOwner | NoRecords
     coverage: Coverage = field(default_factory=Coverage)
     _walked: bool = False
+    _stability: Stability | None = None
 
     def by_number(self, number: int) -> LayerRun:
         return self.runs[number] if number < len(self.runs) else self.unknown
@@ -140,8 +143,11 @@ class Scan:
 
     def run(self, first: int = 0, last: int = 1 << 52) -> Iterator[SectionScan]:
         """All sections that hold PFNs *first* … *last*, in order."""
+        sections = self.sections.between(first, last)
+        if self.kernel.live:
+            self._stability = Stability(self.kernel, self.layout, sections)
         self.walk()
-        for section in self.sections.between(first, last):
+        for section in sections:
             yield self.section(section)
 
     def walk(self) -> None:
@@ -170,7 +176,29 @@ class Scan:
         self.coverage.unreadable += pages.unreadable
         self.coverage.torn += pages.torn
         self.coverage.structures += structures_left_out(self.kernel, pages)
-        return self.paint(pages, records)
+        painted = self.paint(pages, records)
+        if self._stability is not None:
+            self._disown_changed(painted, self._stability.changed(section, pages.rows))
+        return painted
+
+    def _disown_changed(self, painted: SectionScan, changed: npt.NDArray[np.bool_]) -> None:
+        """Live: a page that was not the same before, while and after it was told whose it is, is nobody's."""
+        changed &= painted.layer != UNCLAIMED
+        if not changed.any():
+            return
+        unknown, section = self.unknown, painted.pages.section
+        assert isinstance(unknown.layer, Unknown)
+        before = painted.claims.get(unknown.number, Table.empty())
+        whole = Table(
+            np.array([section.start], np.int64),
+            np.array([section.n], np.int64),
+            np.array([unknown.layer.key(CHANGED)], np.uint64),
+        )
+        painted.claims[unknown.number] = concatenate([before, whole])
+        painted.layer[changed] = unknown.number
+        painted.claim[changed] = len(before.pfn)
+        painted.owner[unknown.number] = unknown.owners.rows(painted.claims[unknown.number].key)
+        self.coverage.changed += int(changed.sum())
 
     def read(self, section: Section) -> tuple[Pages, Records | None]:
         """The struct pages of one section, and its allocation records if there are any."""
@@ -375,7 +403,7 @@ class _Painter:
         reason = np.array([layer.key(r) for r in reasons], np.uint64)
         keys = np.broadcast_to(reason, int(bad.sum())) if len(reason) == 1 else reason
         fresh = Table(table.pfn[bad], table.n[bad], np.asarray(keys, np.uint64))
-        self.canvas.layer[hit] = UNCLAIMED
+        self.canvas.reopen(hit)
         before = claims.get(unknown.number, Table.empty())
         self.canvas.paint(unknown.number, fresh, len(before.pfn))
         claims[unknown.number] = concatenate([before, fresh])
