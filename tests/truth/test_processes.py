@@ -24,7 +24,7 @@ def rollups(text: str) -> dict[int, dict[str, int]]:
 
 def test_rss_and_pss_of_every_process(capture: Any) -> None:
     kernel = open_core(capture.core)
-    grouping = take_snapshot(kernel, by="process").grouping
+    grouping = take_snapshot(kernel, by=["process"]).groupings["process"]
     by_first = {int(name.split()[1]): row for name, *row in grouping.iter_rows()}
     mms = kernel.memo(read_process_memory).mms
     # An address space that several processes share is one row, under the lowest pid.

@@ -48,6 +48,7 @@ ALLOWED: dict[str, set[str]] = {
     "BPF_PAGE": CACHE_CELLS,
     "VMALLOC_PAGE": CACHE_CELLS,
     "RING_BUFFER_PAGE": CACHE_CELLS,
+    "SOCKET_PAGE": CACHE_CELLS,  # rings of packet sockets are mapped
 }
 REST = {""}
 
