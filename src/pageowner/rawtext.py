@@ -43,7 +43,7 @@ def _carried(c: str) -> str:
 def to_bytes(text: str) -> bytes:
     """The bytes that *text*, made of carried pieces, stands for."""
     data = text.encode()
-    if _LEAD not in data:
+    if text.isascii() or _LEAD not in data:
         return data
     return _CARRIED.sub(lambda m: bytes([ord(m.group().decode()) - _BASE]), data)
 

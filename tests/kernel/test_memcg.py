@@ -62,7 +62,7 @@ def seen_inode(memcg: Memcg, inodes: dict[str, int]) -> int:
 
 
 def saved_at(capture: Any) -> int:
-    """When the capturing process began to save the text of page_owner, by the first record that it made itself."""
+    """When the text of page_owner began to be saved: the first record that the saving process made."""
     text = capture.read("page_owner.txt") if capture.has("page_owner.txt") else b""
     stamps = [int(stamp) for stamp in re.findall(rb"\(save\), ts (\d+) ns", text)]
     return min(stamps, default=1 << 62)

@@ -21,7 +21,7 @@ TABLE, POOLS = 0xFFFF_8000_0000_0000, (0xFFFF_8000_0001_0000, 0xFFFF_8000_0002_0
 
 @dataclass(frozen=True)
 class Layout:
-    """Fields of union handle_parts, LSB first; where frames begin; the array's name; what is added to an index."""
+    """Fields of union handle_parts, LSB first; where frames begin; the array; what is added to an index."""
 
     fields: dict[str, int]
     frames_at: int

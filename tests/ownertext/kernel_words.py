@@ -37,7 +37,7 @@ class Words:
 
 
 def take_apart(text: bytes) -> dict[tuple[int, int], Words]:
-    """Records by (PFN, time of the allocation). A comm may hold newlines: headers end where a PFN line starts."""
+    """Records by (PFN, time of the allocation). A comm may hold newlines: a header ends before a PFN line."""
     found = {}
     for piece in _START.split(text)[1:]:
         header, rest = piece.split(b"\nPFN ", 1)

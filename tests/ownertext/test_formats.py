@@ -19,21 +19,18 @@ NEW, OLD = (
     "PFN %lu type %s Block %lu type %s Flags %#lx(%pGp)\n",
 )
 MEMCG = "Charged %sto %smemcg %s\n"
-FORMS = {
+PID, TGID, TS, FREE_TS = ", pid %d", ", tgid %d (%s)", ", ts %llu ns", ", free_ts %llu ns"
+FORMS: dict[str, tuple[str, str, str, TextShape]] = {
     "5.10": ("\n", OLD, "", TextShape(frozenset(), False, False)),
-    "5.15": (
-        ", pid %d, ts %llu ns, free_ts %llu ns\n", OLD, "", TextShape(frozenset({"pid", "ts", "free_ts"}), False, False)
-    ),
+    "5.15": (f"{PID}{TS}{FREE_TS}\n", OLD, "", TextShape(frozenset({"pid", "ts", "free_ts"}), False, False)),
     "6.1": (
-        ", pid %d, tgid %d (%s), ts %llu ns, free_ts %llu ns\n",
+        f"{PID}{TGID}{TS}{FREE_TS}\n",
         OLD,
         MEMCG,
         TextShape(frozenset({"pid", "tgid", "ts", "free_ts"}), False, True),
     ),
-    "6.12": (
-        ", pid %d, tgid %d (%s), ts %llu ns\n", NEW, MEMCG, TextShape(frozenset({"pid", "tgid", "ts"}), True, True)
-    ),
-}  # fmt: skip
+    "6.12": (f"{PID}{TGID}{TS}\n", NEW, MEMCG, TextShape(frozenset({"pid", "tgid", "ts"}), True, True)),
+}
 MEMBERS = {
     "5.10": set[str](),
     "5.15": {"pid", "ts_nsec", "free_ts_nsec", "memcg_data"},

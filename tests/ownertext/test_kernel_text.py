@@ -99,7 +99,8 @@ def test_a_handle_that_leads_nowhere_is_one_honest_line(ours: Ours) -> None:
 
 def test_the_last_free_half(ours: Ours) -> None:
     header = re.compile(
-        r"Page last freed via order \d+(, pid -?\d+, tgid -?\d+)?, free_ts \d+ ns, (free since|allocated again)"
+        r"Page last freed via order \d+(, pid -?\d+, tgid -?\d+)?, free_ts \d+ ns, "
+        r"(free since|allocated again)"
     )
     text = ours.freed_text
     assert len(text) == len(ours.freed) > 1000
