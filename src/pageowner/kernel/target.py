@@ -51,6 +51,8 @@ class Kernel:
         self._memo: dict[Any, Any] = {}
         self.notes: list[str] = []
         """One-line remarks on the source for standard error (truncated, bridged, …)."""
+        self.last_words: list[Callable[[], str]] = []
+        """Remarks that are worked out when the result is there (what it has cost)."""
         self.partial = False
         """True when the source lacks part of what it should hold: the result is partial, exit 4."""
         self.live = False

@@ -19,7 +19,7 @@ from pageowner.kernel.sections import Section, Sections, read_sections
 from pageowner.kernel.target import Kernel
 from pageowner.layers.base import Band, Claims, Layer
 from pageowner.layers.registry import layer_classes
-from pageowner.snapshot.claims import Canvas, Table, Walked, concatenate
+from pageowner.snapshot.claims import UNCLAIMED, Canvas, Table, Walked, concatenate
 from pageowner.snapshot.left_out import lost_runs, structures_left_out
 from pageowner.snapshot.owners import Owners
 from pageowner.snapshot.stability import REASON as CHANGED

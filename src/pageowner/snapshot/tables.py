@@ -122,7 +122,7 @@ def remarks(scan: Scan) -> list[str]:
     if isinstance(scan.page_owner, NoRecords):
         lines.append(scan.page_owner.reason)
     lines += [f"layer {run.word} {run.failed}" for run in scan.runs if run.failed]
-    return lines + _coverage_lines(scan.coverage)
+    return lines + _coverage_lines(scan.coverage) + [word() for word in scan.kernel.last_words]
 
 
 def _coverage_lines(coverage: Coverage) -> list[str]:
@@ -133,6 +133,7 @@ def _coverage_lines(coverage: Coverage) -> list[str]:
             "pages of kernel structures are excluded from the dump, so names are missing: "
             "makedumpfile before 1.7.8 does that to kernels since 6.10; dump again with a newer one",
         ),
+        (coverage.changed, "pages changed while being read"),
         (coverage.torn, "struct pages contradict each other"),
         (coverage.stale, "pages that an owner lists are free or another's"),
     )

@@ -13,7 +13,7 @@ from pageowner.sources import elfcore
 from pageowner.sources.demo import open_demo
 from pageowner.sources.elfcore import CoreSource
 from pageowner.sources.kdumpfile import open_flattened, open_kdump
-from pageowner.sources.live import BTF, open_live
+from pageowner.sources.live import BTF, open_live, own_cost
 from pageowner.sources.qemu import open_qemu
 from pageowner.sources.selection import SourceSelection
 from pageowner.sources.sniff import SourceKind, is_kcore, sniff
@@ -28,7 +28,9 @@ def open_source(selection: SourceSelection) -> Kernel:
     """
     live = selection.kind == "kernel" or (selection.path is not None and is_kcore(selection.path))
     if live:
-        return _kernel(open_live(), selection, _running_btf())
+        kernel = _kernel(open_live(), selection, _running_btf())
+        kernel.last_words.append(own_cost)
+        return kernel
     if selection.kind == "qemu" and selection.address is not None:
         return _kernel(open_qemu(selection.address, selection.pause), selection)
     if selection.kind in ("core", "path") and selection.path is not None:
