@@ -3,8 +3,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pageowner.commands import COMMANDS
 
+SNAPSHOT = str(Path(__file__).parents[1] / "snapshots" / "v1")
 # What a command wants beside a source.
-_ARGUMENTS = {"explain": ["0x100"]}
-COMMAND_LINES: list[list[str]] = [[name, *_ARGUMENTS.get(name, [])] for name in COMMANDS]
+_ARGUMENTS = {"explain": ["0x100"], "diff": [SNAPSHOT]}
+# Those that do not turn a source into one output: they have tests of their own.
+_OTHERS = ("record", "sort")
+COMMAND_LINES: list[list[str]] = [
+    [name, *_ARGUMENTS.get(name, [])] for name in COMMANDS if name not in _OTHERS
+]

@@ -24,6 +24,7 @@ COMMANDS: dict[str, str] = {
     "explain": "everything about one page",
     "check": "what contradicts itself in memory: silent on a healthy kernel",
     "record": "scan and save a snapshot, which other commands read like the source itself",
+    "diff": "what grew and shrank between two sources or more, by owner and by call stack",
     "sort": "page_owner_sort: group the records of a page_owner text, and put the groups in order",
     "layers": "what each layer claims and needs, and whether it works on this source",
 }

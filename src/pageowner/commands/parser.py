@@ -27,3 +27,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise ``UsageError`` instead of printing the usage and leaving."""
         raise UsageError(f"{message} (see '{self.prog} --help')")
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse's, but options may stand between the sources: ``diff A -n 5 B``."""
+        return super().parse_intermixed_args(args, namespace)

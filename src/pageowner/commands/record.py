@@ -27,9 +27,10 @@ def run(args: Arguments) -> int:
     from pageowner.commands.finish import finish
     from pageowner.reporters.sizes import human_size
     from pageowner.snapshot.reading import read_snapshot
-    from pageowner.snapshot.store import save_snapshot
+    from pageowner.snapshot.store import check_target, save_snapshot
     from pageowner.snapshot.tallies import TALLIES
 
+    check_target(args.output, args.force)
     snapshot = read_snapshot(chosen, extra, by=TALLIES, pages=True)
     size = save_snapshot(snapshot, args.output, args.force)
     print(f"Wrote {args.output} ({human_size(size)}). Next:", file=sys.stderr)

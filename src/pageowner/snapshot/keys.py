@@ -29,7 +29,7 @@ def stack_key(functions: Iterable[str]) -> int:
 def function(frame: str) -> str:
     """``name [module]`` of a frame's ``%pS`` text: no offset, no size, no compiler's suffix."""
     place, _, module = frame.strip().partition(" ")
-    name = place.partition("+")[0].partition(".")[0]
+    name = place.partition("+")[0].partition(".")[0].removesuffix("_noprof")  # 6.10: allocation profiling
     return f"{name} {module}" if module else name
 
 

@@ -7,11 +7,13 @@ The rules, each with a test:
 * ``manifest.json`` says which version of the format it is; every version up to ours loads.
 * A table is a file ``<name>.parquet``; a grouping ``by-<name>.parquet``. Unknown files and columns are
   ignored; a column that an older version did not have is null.
-* A file that is damaged or missing is one clear error, never half a result.
+* A file that is damaged or missing is one clear error, never half a result: the manifest has the digest of
+  every file, so that no reader gets to see damage.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -25,14 +27,16 @@ import polars as pl
 
 from pageowner import __version__
 from pageowner.errors import PageownerError, SourceError
+from pageowner.snapshot.fields import TABLES as ALL_TABLES
+from pageowner.snapshot.fields import fields_of
 from pageowner.snapshot.scan import Coverage
 from pageowner.snapshot.tables import Snapshot
 
 FORMAT = "pageowner.snapshot"
 VERSION = 1
 MANIFEST = "manifest.json"
-TABLES = ("usage", "owners", "stacks", "zones", "layers", "counters", "pages")
 _GROUPING = "by-"
+TABLES = tuple(name for name in ALL_TABLES if not name.startswith(_GROUPING))
 
 
 def is_snapshot(path: Path) -> bool:
@@ -46,12 +50,13 @@ def save_snapshot(snapshot: Snapshot, directory: Path, force: bool = False) -> i
     :returns: bytes written.
     :raises PageownerError: when it exists, or cannot be written.
     """
-    _check_target(directory, force)
+    check_target(directory, force)
     draft = directory.with_name(f".{directory.name}.{secrets.token_hex(4)}")
     try:
         draft.mkdir(parents=True)
         _write_tables(snapshot, draft)
-        (draft / MANIFEST).write_text(json.dumps(_manifest(snapshot), indent=1) + "\n")
+        manifest = _manifest(snapshot) | {"files": {file.name: digest(file) for file in draft.iterdir()}}
+        (draft / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
         size = sum(file.stat().st_size for file in draft.iterdir())
         _replace(draft, directory)
     except OSError as error:
@@ -67,20 +72,22 @@ def load_snapshot(directory: Path) -> Snapshot:
     :raises SourceError: one line, when it is none, is newer than this version, or is damaged.
     """
     manifest = _read_manifest(directory)
-    tables = {name: _read_table(directory, name) for name in TABLES}
+    files = manifest["files"]
+    tables = {name: _read_table(directory, name, files) for name in TABLES}
     known = {field.name for field in fields(Coverage)}
     coverage = {k: v for k, v in manifest["coverage"].items() if k in known and isinstance(v, int)}
     return Snapshot(
         **tables,
         coverage=Coverage(**coverage),
-        groupings={name: _read_table(directory, _GROUPING + name) for name in manifest["groupings"]},
+        groupings={str(n): _read_table(directory, f"{_GROUPING}{n}", files) for n in manifest["groupings"]},
         about={str(k): str(v) for k, v in manifest["about"].items()},
         partial=bool(manifest["partial"]),
         remarks=[str(line) for line in manifest["remarks"]],
     )
 
 
-def _check_target(directory: Path, force: bool) -> None:
+def check_target(directory: Path, force: bool) -> None:
+    """Whether a snapshot may be written to *directory*. Raises ``PageownerError`` if not."""
     if not directory.exists():
         return
     if not force:
@@ -123,6 +130,7 @@ def _read_manifest(directory: Path) -> dict[str, Any]:
         manifest = json.loads((directory / MANIFEST).read_text())
         shape = {
             "coverage": dict,
+            "files": dict,
             "groupings": list,
             "about": dict,
             "partial": bool,
@@ -141,11 +149,31 @@ def _read_manifest(directory: Path) -> dict[str, Any]:
     return dict(manifest)
 
 
-def _read_table(directory: Path, name: str) -> pl.DataFrame:
+def _read_table(directory: Path, name: str, files: dict[str, str]) -> pl.DataFrame:
     path = directory / f"{name}.parquet"
     if Path(name).name != name:
         raise SourceError(f"{directory / MANIFEST} names a table outside of it")
     try:
-        return pl.read_parquet(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
+        if digest(path) != files.get(path.name):
+            raise SourceError(f"{path} is damaged: the snapshot cannot be used")
+        return _known_columns(pl.read_parquet(path), name)
+    except (OSError, MemoryError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        # PanicException is no Exception: polars' Parquet reader gives up that way on some damage.
         raise SourceError(f"{path} is missing or damaged: the snapshot cannot be used") from error
+
+
+def digest(path: Path) -> str:
+    """What the manifest has to say of the file at *path*."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def _known_columns(table: pl.DataFrame, name: str) -> pl.DataFrame:
+    """*table* with exactly the columns of the field table; those that it lacks are null.
+
+    :raises PolarsError: when a column cannot be what it should be.
+    """
+    known = fields_of(name)
+    lacking = [pl.lit(None).alias(field.name) for field in known if field.name not in table.columns]
+    columns = [pl.col(field.name).cast(field.dtype) for field in known]
+    return table.with_columns(lacking).select(columns) if known else table
