@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import BinaryIO
+
 from pageowner.commands.options import (
     add_layer_option,
     add_output_options,
@@ -12,7 +14,7 @@ from pageowner.commands.options import (
     selection,
 )
 from pageowner.commands.output import open_output
-from pageowner.commands.parser import Arguments, Parser
+from pageowner.commands.parser import Arguments, Parser, UsageError
 
 
 def add_arguments(parser: Parser) -> None:
@@ -37,6 +39,10 @@ def run(args: Arguments) -> int:
     chosen, extra = selection(args), extra_layers(args)
     with open_output(args.output, args.force) as out:
         from pageowner.commands.finish import finish
+        from pageowner.snapshot.from_text import is_text
+
+        if is_text(chosen):
+            return _of_text(args, out)
         from pageowner.reporters.report_text import write_report
         from pageowner.snapshot.report import Selection, report_tables
         from pageowner.snapshot.scan import open_scan
@@ -55,3 +61,20 @@ def run(args: Arguments) -> int:
         scan = open_scan(open_source(chosen), extra)
         write_report(report_tables(scan, wanted), out)
         return finish(remarks(scan), scan.partial)
+
+
+def _of_text(args: Arguments, out: BinaryIO) -> int:
+    """The same of a page_owner text: what it does not say is inferred, or not to be had."""
+    from pageowner.commands.finish import finish
+    from pageowner.ownertext.rewrite import rewritten
+    from pageowner.ownertext.source import open_text
+
+    if args.freed:
+        raise UsageError("a page_owner text does not say who freed its pages last; --freed needs a kernel")
+    owners = not args.kernel_format
+    with open_text(args.source) as text:
+        records = rewritten(text, owners, args.mappings and owners, args.pfn, visible=out.isatty())
+        for block in records:
+            out.write(block)
+        problem = text.problem
+    return finish([problem] if problem else [], partial=bool(problem))

@@ -17,14 +17,14 @@ WORDS: tuple[tuple[str, str], ...] = (
     ("EARLY_PAGE", r"register_early_stack|init_pages_in_zone|init_early_allocated_pages"),
     ("SLAB_PAGE", r"allocate_slab|new_slab|alloc_slab_page|cache_grow\w*|kmem_getpages|__slab_alloc"),
     ("LARGE_KMALLOC_PAGE", r"_*kmalloc_large\w*|kmalloc_order\w*"),
-    ("STACKDEPOT_PAGE", r"stack_depot_save\w*|depot_alloc_stack|__stack_depot_save"),
+    ("STACKDEPOT_PAGE", r"_*stack_depot_save\w*|depot_alloc_stack|register_(dummy|failure)_stack"),
     ("PERCPU_PAGE", r"pcpu_alloc_pages|pcpu_populate_chunk|pcpu_balance_workfn|pcpu_create_chunk"),
-    ("KERNEL_STACK_PAGE", r"alloc_thread_stack\w*|dup_task_struct"),
+    ("KERNEL_STACK_PAGE", r"alloc_thread_stack\w*|dup_task_struct|copy_process"),
     (
         "PAGE_TABLE_PAGE",
         r"_*pte_alloc\w*|_*pmd_alloc\w*|_*pud_alloc\w*|_*p4d_alloc\w*|_*pgd_alloc\w*|_pgd_alloc"
         r"|pagetable_(pte|pmd|pud|p4d|pgd)\w*|alloc_(low|pte|pmd|pgt)_page\w*|spp_getpage|pti_user_pagetable\w*"
-        r"|__get_free_pgd|pud_huge\w*|pte_alloc_one\w*",
+        r"|__change_page_attr\w*|split_large_page|populate_(pte|pmd|pud|pgd)|vmemmap_\w+_populate",
     ),
     (
         "HUGETLB_PAGE",
@@ -33,16 +33,17 @@ WORDS: tuple[tuple[str, str], ...] = (
     ),
     (
         "BPF_PAGE",
-        r"bpf_prog_pack_alloc|bpf_jit_alloc_exec\w*"
-        r"|bpf_prog_alloc\w*|bpf_map_area_alloc|array_map_alloc",
+        r"bpf_prog_pack_alloc|bpf_jit_\w+|bpf_(dispatcher|trampoline)_\w+"
+        r"|bpf_prog_alloc\w*|bpf_map_area_alloc|\w+_map_alloc|_*bpf_map_\w+|bpf_ringbuf\w*",
     ),
     ("MODULE_PAGE", r"module_alloc|module_memory_alloc|execmem_alloc\w*|layout_and_allocate|move_module"),
     ("VMALLOC_PAGE", r"_*vmalloc\w*|_*vzalloc\w*|_*vm_area_alloc_pages|_*kvmalloc\w*|vmap_pages\w*"),
     (
         "RING_BUFFER_PAGE",
         r"__rb_allocate_pages|rb_allocate_cpu_buffer"
-        r"|ring_buffer_alloc\w*|ring_buffer_resize",
+        r"|ring_buffer_alloc\w*|ring_buffer_resize|allocate_cmdlines_buffer",
     ),
+    ("BLK_MQ_PAGE", r"blk_mq_alloc_rqs|blk_mq_alloc_map_and_rqs"),
     ("PERF_PAGE", r"perf_mmap_alloc_page|rb_alloc(_aux)?(_page)?"),
     ("PAGE_POOL_PAGE", r"page_pool_alloc\w*|__page_pool_alloc\w*"),
     ("ZSMALLOC_PAGE", r"alloc_zspage|zs_malloc"),
@@ -65,6 +66,7 @@ WORDS: tuple[tuple[str, str], ...] = (
         r"vring_alloc_queue\w*|_*dma_(direct_)?alloc\w*"
         r"|dma_pool_alloc|dmam_alloc\w*|__iommu_dma_alloc\w*",
     ),
+    ("HUGE_ZERO_PAGE", r"(mm_)?get_huge_zero_(page|folio)"),
     ("SHMEM_PAGE", r"shmem_\w+"),
     ("KSM_PAGE", r"ksm_\w+|try_to_merge_\w+|ksm_scan_thread"),
     (
@@ -85,7 +87,7 @@ WORDS: tuple[tuple[str, str], ...] = (
         "FILE_PAGE",
         r"filemap_\w+|__filemap_\w+|pagecache_get_page|grab_cache_page\w*|page_cache_\w+|read_pages"
         r"|force_page_cache_ra|ondemand_readahead|do_read_cache_(page|folio)|read_cache_(page|folio)\w*"
-        r"|simple_write_begin|ramfs_\w+|iomap_\w+|generic_perform_write|grab_cache_page_write_begin"
+        r"|simple_write_begin|ramfs_\w+|iomap_(get_folio|write\w*|read\w*|file\w*)|generic_perform_write|grab_cache_page_write_begin"
         r"|__page_cache_alloc|add_to_page_cache\w*|__do_page_cache_readahead",
     ),
 )  # fmt: skip
@@ -94,6 +96,14 @@ a fault handler asks for itself (compilers inline do_anonymous_page() and do_cow
 anonymous: pages of files come from the page cache's functions further in."""
 
 _EARLY = "before page_owner was up"
+# Words for helpers that work for others: a caller of theirs, not far out, says more.
+_REFINED = {
+    "VMALLOC_PAGE": {"KERNEL_STACK_PAGE", "BPF_PAGE", "MODULE_PAGE", "RING_BUFFER_PAGE", "SOCKET_PAGE"},
+    "MODULE_PAGE": {"BPF_PAGE"},
+    "FILE_PAGE": {"BDEV_PAGE", "AIO_RING_PAGE"},
+    "LARGE_KMALLOC_PAGE": {"SOCKET_PAGE"},
+}
+_FAR = 8
 _TABLE = re.compile("|".join(f"(?P<{word}>{pattern})" for word, pattern in WORDS))
 _MODULE = re.compile(rb" \[([^\]\s]+)\]$", re.MULTILINE)
 
@@ -117,21 +127,30 @@ def guess(frames: bytes) -> Guess:
     if not lines:
         return Guess("NO_STACK_PAGE", "no stack", module)
     names = [line.partition("+")[0].partition(".")[0] for line in lines]
-    caller = _caller(names, lines)
-    for name in names:
-        found = _TABLE.fullmatch(name)
-        if found and found.lastgroup:
-            word = str(found.lastgroup)
-            return Guess(word, _EARLY if word == "EARLY_PAGE" else caller, module)
-    return Guess("ALLOC_PAGE", caller, module)
+    at = _caller(names)
+    word = _word(names, at)
+    return Guess(word, _EARLY if word == "EARLY_PAGE" else call_site(lines[at]), module)
 
 
-def _caller(names: list[str], lines: list[str]) -> str:
-    """The call site that asked: the first frame that is not an allocator's own; else the outermost."""
-    for name, line in zip(names, lines, strict=True):
+def _word(names: list[str], caller: int) -> str:
+    """By the innermost frame that the table knows, but none further out than who asked and its caller."""
+    found = [match.lastgroup if (match := _TABLE.fullmatch(name)) else None for name in names]
+    first = next((at for at, word in enumerate(found[: caller + 2]) if word), None)
+    if first is None:
+        return "ALLOC_PAGE"
+    word = str(found[first])
+    for further in found[first + 1 : caller + _FAR]:
+        if further in _REFINED.get(word, ()):
+            word = str(further)
+    return word
+
+
+def _caller(names: list[str]) -> int:
+    """Which frame asked: the first that is not an allocator's own; else the outermost."""
+    for at, name in enumerate(names):
         if not (is_wrapper(name) or is_large_kmalloc(name)):
-            return call_site(line)
-    return call_site(lines[-1])
+            return at
+    return len(names) - 1
 
 
 def _module(frames: bytes) -> str:

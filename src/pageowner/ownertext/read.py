@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,9 +19,8 @@ from pageowner.ownertext.columns import (
     pfn_columns,
     pfn_lines,
 )
-from pageowner.ownertext.cuts import FREED, Cuts, cut
+from pageowner.ownertext.cuts import FREED, I64, Bools, Cuts, cut
 from pageowner.ownertext.intern import Tails
-from pageowner.rawtext import joined_bytes
 
 _OWNER_SCHEMA = {"owner": pl.String, "mapped": pl.String}
 RECORDS_SCHEMA = {
@@ -32,7 +31,8 @@ RECORDS_SCHEMA = {
     "n": pl.Int64,
     "stack": pl.UInt32,
     **_OWNER_SCHEMA,
-    "raw": pl.String,
+    "raw_header": pl.String,
+    "raw_pfnline": pl.String,
     "word": pl.String,
     "inferred": pl.Boolean,
 }
@@ -41,9 +41,11 @@ RECORDS_SCHEMA = {
 (:mod:`pageowner.ownertext.cuts`); ``n``, pages of the block; ``gfp``, ``type_name``, ``block_type_name``,
 ``flags_text``: as printed; ``block``, the pageblock's number; ``node``, ``zone``: from the flags; ``stack``:
 row in :attr:`OwnerText.stacks`; ``owner``: the owner line without its newline; ``mapped``: lines that follow
-it; ``word``: what the page is, ``inferred`` if from the stack only; ``raw``: the lines before the stack,
-where they could not be made again from the columns (else null)."""
+it; ``word``: what the page is, ``inferred`` if from the stack only; ``raw_header``, ``raw_pfnline``: these
+lines, where they could not be made again from the columns (else null)."""
 
+INFERRED = " inferred:stack"
+"""What owner lines have that :mod:`pageowner.ownertext.rewrite` inferred."""
 _MOST_ORDER = 18
 
 
@@ -109,26 +111,6 @@ def pages(order: pl.Expr) -> pl.Expr:
     ).cast(pl.Int64)
 
 
-def write_text(text: OwnerText, rows: int = 100_000) -> Iterator[bytes]:
-    """The text again, byte for byte, some records at a time."""
-    yield text.preamble
-    tails = text.stacks.select("stack", "tail")
-    for part in text.records.iter_slices(rows):
-        lines = pl.DataFrame(
-            {
-                "raw": part.get_column("raw"),
-                "header": header_lines(part),
-                "owner": part.get_column("owner"),
-                "mapped": part.get_column("mapped"),
-                "pfnline": pfn_lines(part),
-                "tail": part.join(tails, on="stack", how="left", maintain_order="left").get_column("tail"),
-            }
-        )
-        owner = pl.coalesce(pl.col("owner") + "\n", pl.lit(""))
-        whole = pl.concat_str("header", owner, "mapped", "pfnline")
-        yield joined_bytes(lines.select(pl.coalesce("raw", whole) + pl.col("tail")).to_series())
-
-
 def _owners(cuts: Cuts) -> pl.DataFrame:
     """``owner`` (null where there is none) and ``mapped``."""
     owner = pl.Series("owner", [None], dtype=pl.String).new_from_index(0, len(cuts))
@@ -142,14 +124,21 @@ def _owners(cuts: Cuts) -> pl.DataFrame:
     return pl.DataFrame([owner.alias("owner"), mapped.alias("mapped")])
 
 
-def _raw(cuts: Cuts, frame: pl.DataFrame, header: pl.Series, pfnline: pl.Series) -> pl.Series:
-    """The lines before the stack of those records that the columns do not hold in full."""
-    same = ((header_lines(frame) == header) & (pfn_lines(frame) == pfnline)).fill_null(False).to_numpy()
-    rows = np.flatnonzero(~(same & cuts.ok))
-    raw = pl.Series("raw", [None], dtype=pl.String).new_from_index(0, len(cuts))
-    if len(rows):
-        raw = raw.scatter(rows, carried(cuts.pieces(cuts.start[rows], cuts.rest[rows])))
-    return raw.alias("raw")
+def _raw(cuts: Cuts, frame: pl.DataFrame, header: pl.Series, pfnline: pl.Series) -> list[pl.Series]:
+    """The lines of those records that the columns do not hold in full; of damaged ones, all of them."""
+    plain = (header_lines(frame) == header).fill_null(False).to_numpy() & cuts.ok
+    same = (pfn_lines(frame) == pfnline).fill_null(False).to_numpy()
+    until = np.where(cuts.ok, cuts.owner, cuts.pfn)
+    return [
+        _where(~plain, cuts, cuts.start, until).alias("raw_header"),
+        _where(~same, cuts, cuts.pfn, cuts.rest).alias("raw_pfnline"),
+    ]
+
+
+def _where(rows: Bools, cuts: Cuts, start: I64, end: I64) -> pl.Series:
+    at = np.flatnonzero(rows)
+    nothing = pl.Series([None], dtype=pl.String).new_from_index(0, len(cuts))
+    return nothing.scatter(at, carried(cuts.pieces(start[at], end[at]))) if len(at) else nothing
 
 
 def _with_words(frame: pl.DataFrame, tails: Tails) -> pl.DataFrame:
@@ -159,5 +148,6 @@ def _with_words(frame: pl.DataFrame, tails: Tails) -> pl.DataFrame:
     told = pl.col("owner").str.extract(r"^([A-Z][A-Z0-9_]*_PAGE)")
     slab = pl.col("slab") | pl.col("flags_text").str.contains(r"[(|]slab[|)]").fill_null(False)
     word = pl.when(told.is_not_null()).then(told).when(slab).then(pl.lit("SLAB_PAGE")).otherwise("guess")
-    inferred = told.is_null() & ~slab
+    by_us = pl.col("owner").str.contains(INFERRED, literal=True)
+    inferred = pl.when(told.is_null()).then(~slab).otherwise(by_us)
     return joined.with_columns(word=word, inferred=inferred).drop("slab", "guess")

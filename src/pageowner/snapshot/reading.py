@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The tables of whatever the user named: scanned now, or loaded from a snapshot."""
+"""The tables of whatever the user named: scanned now, read from a text, or loaded from a snapshot."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from pageowner.errors import SourceError
 from pageowner.layers.base import Layer
+from pageowner.snapshot.from_text import is_text, text_snapshot
 from pageowner.snapshot.store import is_snapshot, load_snapshot
 from pageowner.snapshot.tables import Snapshot, take_snapshot
 from pageowner.sources import SourceSelection, open_source
@@ -22,6 +23,8 @@ def read_snapshot(
 
     :raises SourceError: when it cannot be read, or a snapshot lacks what is asked for.
     """
+    if is_text(selection) and selection.path is not None:
+        return text_snapshot(selection.path, by)
     if selection.kind != "path" or selection.path is None or not is_snapshot(selection.path):
         return take_snapshot(open_source(selection), extra, by, pages)
     snapshot = load_snapshot(selection.path)

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The tables of a page_owner text as text again: the same bytes, or with other owner lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import polars as pl
+
+from pageowner.ownertext.chunks import chunks
+from pageowner.ownertext.columns import header_lines, pfn_lines
+from pageowner.ownertext.cuts import cut
+from pageowner.ownertext.intern import Tails
+from pageowner.ownertext.read import INFERRED, OwnerText, records_of
+from pageowner.rawtext import escape_carried, joined_bytes
+
+_ROWS = 100_000
+
+
+def write_text(text: OwnerText) -> Iterator[bytes]:
+    """The text that :func:`pageowner.ownertext.read.read_text` read, byte for byte, in pieces."""
+    yield text.preamble
+    for part in text.records.iter_slices(_ROWS):
+        yield record_bytes(part, text.stacks)
+
+
+def record_bytes(records: pl.DataFrame, stacks: pl.DataFrame) -> bytes:
+    """Records as they stood in the text.
+
+    :param records: rows of :attr:`OwnerText.records`, with their ``stacks``.
+    """
+    tails = stacks.select("stack", "tail")
+    lines = pl.DataFrame(
+        {
+            "header": header_lines(records),
+            "pfnline": pfn_lines(records),
+            "tail": records.join(tails, on="stack", how="left", maintain_order="left").get_column("tail"),
+        }
+    ).hstack(records.select("raw_header", "owner", "mapped", "raw_pfnline"))
+    whole = pl.concat_str(
+        pl.coalesce("raw_header", "header"),
+        pl.coalesce(pl.col("owner") + "\n", pl.lit("")),
+        "mapped",
+        pl.coalesce("raw_pfnline", "pfnline"),
+        "tail",
+    )
+    return joined_bytes(lines.select(whole.alias("record")).to_series())
+
+
+def rewritten(
+    blocks: Iterable[bytes],
+    owners: bool = True,
+    mappings: bool = False,
+    pfns: tuple[int, int] | None = None,
+    visible: bool = False,
+) -> Iterator[bytes]:
+    """A text of any size again, as ``report`` prints it; what precedes the first record is left out.
+
+    :param owners: with owner lines, where there is none with an inferred one; else without any.
+    :param mappings: with the lines that follow owner lines.
+    :param pfns: only blocks from the first to the last of these page frames.
+    :param visible: bytes in names that a terminal obeys as ``\\ooo``.
+    """
+    tails = Tails()
+    for data in chunks(blocks):
+        cuts = cut(data)
+        if not len(cuts):
+            continue
+        records = records_of(cuts, tails)
+        if pfns is not None:
+            records = records.filter(pl.col("pfn") <= pfns[1], pl.col("pfn") + pl.col("n") > pfns[0])
+        records = _with_owners(records, tails.table()) if owners else _without_owners(records)
+        if not mappings:
+            records = records.with_columns(mapped=pl.lit(""))
+        yield record_bytes(_visible(records) if visible else records, tails.table())
+
+
+def _with_owners(records: pl.DataFrame, stacks: pl.DataFrame) -> pl.DataFrame:
+    callers = stacks.select("stack", "caller")
+    joined = records.join(callers, on="stack", how="left", maintain_order="left")
+    line = pl.format("{}" + INFERRED + " caller:{}", "word", "caller")
+    whole = pl.col("raw_header").is_null() | pl.col("pfn").is_not_null()
+    guess = pl.when(whole).then(line)
+    return joined.with_columns(owner=pl.coalesce("owner", guess)).drop("caller")
+
+
+def _without_owners(records: pl.DataFrame) -> pl.DataFrame:
+    return records.with_columns(owner=pl.lit(None, pl.String), mapped=pl.lit(""))
+
+
+def _visible(records: pl.DataFrame) -> pl.DataFrame:
+    for name in ("comm", "raw_header", "raw_pfnline"):
+        unique = records.get_column(name).drop_nulls().unique()
+        shown = ["\n".join(map(escape_carried, text.split("\n"))) for text in unique]
+        if name == "comm":
+            shown = [escape_carried(text) for text in unique]
+        if len(unique):
+            replaced = pl.col(name).replace_strict(unique, shown, default=None, return_dtype=pl.String)
+            records = records.with_columns(replaced.alias(name))
+    return records

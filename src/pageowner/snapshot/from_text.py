@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A page_owner text as a snapshot: what it says of its pages, and what can be inferred from their stacks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import polars as pl
+
+from pageowner.errors import SourceError
+from pageowner.ownertext.chunks import chunks
+from pageowner.ownertext.cuts import FREED, cut
+from pageowner.ownertext.intern import Tails
+from pageowner.ownertext.read import records_of
+from pageowner.ownertext.source import open_text
+from pageowner.snapshot.keys import NOTHING, function, owner_key, stack_key
+from pageowner.snapshot.scan import Coverage
+from pageowner.snapshot.tables import LAYER_SCHEMA, Snapshot
+from pageowner.snapshot.usage import OWNER_SCHEMA, STACK_SCHEMA, USAGE_SCHEMA
+from pageowner.sources import SourceSelection
+from pageowner.sources.sniff import SourceKind, sniff
+
+_BY = ("word", "named", "tail", "node", "zone", "order")
+_PARTS_AT_ONCE = 64
+_NODE_SCHEMA = {"node": pl.Int32, "kind": pl.String, "pages": pl.Int64}
+_ZONE_SCHEMA = {
+    "node": pl.Int32,
+    "zone": pl.String,
+    "zone_index": pl.Int32,
+    "address": pl.UInt64,
+    "start": pl.Int64,
+    "spanned": pl.Int64,
+    "present": pl.Int64,
+    "managed": pl.Int64,
+}
+_COUNTER_SCHEMA = {
+    "name": pl.String,
+    "kernel": pl.Int64,
+    "ours": pl.Int64,
+    "formula": pl.String,
+    "unexplained": pl.Int64,
+}
+UNKNOWN = (
+    "from a page_owner text: free and reserved pages, pages without a record and the kernel's own counters "
+    "are not in it, so all sums are those of its records"
+)
+
+
+def is_text(selection: SourceSelection) -> bool:
+    """Whether *selection* is a page_owner text, by its first bytes; a pipe always is one."""
+    path = selection.path
+    if selection.kind != "path" or path is None:
+        return False
+    if str(path) == "-" or path.is_fifo():
+        return True
+    return path.is_file() and sniff(path).kind is SourceKind.OWNERTEXT
+
+
+def text_snapshot(path: Path, by: Iterable[str] = ()) -> Snapshot:
+    """The tables of the text at *path* (``-``: standard input). Kinds that it does not say are inferred.
+
+    :param by: ``node`` at most: a text does not say more.
+    :raises SourceError: when it cannot be read, has no records, or does not say what is asked for.
+    """
+    asked = list(by)
+    for name in asked:
+        if name != "node":
+            raise SourceError(f"{path}: a page_owner text does not say which pages belong to which {name}")
+    with open_text(path) as blocks:
+        found = _Sums()
+        for data in chunks(blocks):
+            found.add(data)
+        problem = blocks.problem
+    if not found.records:
+        raise SourceError(f"{path} has no page_owner records")
+    return found.snapshot([problem] if problem else [], asked)
+
+
+class _Sums:
+    """Adds up pieces of text."""
+
+    def __init__(self) -> None:
+        self.records = self.freed = self.damaged = self.inferred = 0
+        self._cut_off = False
+        self._tails = Tails()
+        self._parts: list[pl.DataFrame] = []
+
+    def add(self, data: bytes) -> None:
+        cuts = cut(data)
+        if not len(cuts):
+            return
+        records = records_of(cuts, self._tails)
+        self.records += records.height
+        self.damaged += int((~cuts.ok).sum())
+        self._cut_off = not data.endswith(b"\n\n")
+        kept = records.filter(pl.col("kind") != FREED)
+        self.freed += records.height - kept.height
+        self.inferred += int(kept.filter(pl.col("inferred")).get_column("n").sum())
+        self._parts.append(_summed(kept.select(*_columns())))
+        if len(self._parts) >= _PARTS_AT_ONCE:
+            self._parts = [_summed(pl.concat(self._parts))]
+
+    def snapshot(self, remarks: list[str], by: list[str]) -> Snapshot:
+        sums = _summed(pl.concat(self._parts))
+        named, owners = _owners(sums, self._tails.table())
+        usage, stacks = _usage(named, _stacks(self._tails.table()))
+        pages = int(owners.get_column("pages").sum())
+        damage = [*remarks, *self._damage()]
+        return Snapshot(
+            usage=usage,
+            owners=owners,
+            stacks=stacks,
+            zones=_zones(usage),
+            layers=pl.DataFrame(schema=LAYER_SCHEMA),
+            counters=pl.DataFrame(schema=_COUNTER_SCHEMA),
+            coverage=Coverage(scanned=pages),
+            groupings={"node": _by_node(usage, owners)} if "node" in by else {},
+            partial=bool(damage),
+            remarks=[UNKNOWN, *self._remarks(pages), *damage],
+        )
+
+    def _remarks(self, pages: int) -> Iterator[str]:
+        if self.inferred:
+            yield f"the kinds of {self.inferred} of {pages} pages are inferred from their stacks"
+        if self.freed:
+            yield f"{self.freed} records tell of last frees: their pages are not counted"
+
+    def _damage(self) -> Iterator[str]:
+        if self.damaged:
+            yield f"{self.damaged} of {self.records} records are damaged"
+        if self._cut_off:
+            yield "the text is cut off: it does not end with an empty line"
+
+
+def _columns() -> Iterator[pl.Expr]:
+    yield pl.col("word")
+    yield owner_name().alias("named")
+    yield pl.col("stack").alias("tail")
+    yield pl.col("node").fill_null(0)
+    yield pl.col("zone").fill_null(0)
+    yield pl.when(pl.col("n") > 1).then(pl.col("order")).otherwise(0).cast(pl.Int8).alias("order")
+    yield pl.col("n").alias("pages")
+    yield pl.col("ts_nsec").fill_null(0).alias("ts")
+    yield pl.col("ts_nsec").fill_null(0).alias("ts_max")
+
+
+def owner_name() -> pl.Expr:
+    """Who an owner line names, in few words: null where there is no owner line."""
+    line = pl.col("owner").str.replace(r" \+[0-9]+ pages of [0-9]+ other owners$", "")
+    name = line.str.extract(r" (?:slab_name|name|path):(.*)$")
+    caller = line.str.extract(r" caller:(\S+(?: \[[^\]]+\])?)")
+    device, inode = line.str.extract(r" dev ([0-9]+:[0-9]+) "), line.str.extract(r" ino:([0-9]+)")
+    mapped = line.str.contains(r"^ANON_PAGE address 0x[1-9a-f]")
+    pid = line.str.extract(r" pid ([0-9]+)$")
+    task = (
+        pl.when(mapped & pid.is_not_null()).then(pl.format("pid {}", pid))
+        .when(mapped).then(pl.format("pid {} ({})", "tgid", "comm"))
+        .when(line.str.starts_with("ANON_PAGE")).then(pl.lit("not mapped"))
+    )  # fmt: skip
+    rest = line.str.replace(r"^\S+ ?", "").str.replace_all(r" ?0x[0-9a-f]+( - 0x[0-9a-f]+)?", "")
+    return pl.coalesce(pl.format("{} ino {}", device, inode), caller, name, task, rest)
+
+
+def _summed(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.group_by(_BY, maintain_order=True).agg(
+        pl.col("pages").sum(), pl.col("ts").min(), pl.col("ts_max").max()
+    )
+
+
+def _owners(sums: pl.DataFrame, tails: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """*sums* with ``id``, and the owners table."""
+    callers = tails.select(pl.col("stack").alias("tail"), "caller")
+    named = sums.join(callers, on="tail", how="left", maintain_order="left").with_columns(
+        owner=pl.coalesce("named", "caller", pl.lit(""))
+    )
+    unique = named.select("word", "owner").unique(maintain_order=True)
+    keys = [owner_key(word, owner) for word, owner in unique.iter_rows()]
+    ids = unique.with_columns(pl.Series("id", keys, dtype=pl.Int64))
+    named = named.join(ids, on=["word", "owner"], how="left", maintain_order="left")
+    owners = named.group_by("id", "word", "owner").agg(pl.col("pages").sum()).select(OWNER_SCHEMA.keys())
+    return named, owners.sort("pages", "word", "owner", descending=[True, False, False])
+
+
+def _stacks(tails: pl.DataFrame) -> pl.DataFrame:
+    """``tail`` and the columns of the stacks table."""
+    rows = []
+    for tail, frames in tails.select("stack", "frames").iter_rows():
+        lines = [line[1:] for line in frames.split("\n") if line]
+        names = [function(line) for line in lines]
+        rows.append((tail, stack_key(names), "\n".join(lines), "\n".join(names)))
+    return pl.DataFrame(rows, schema={"tail": pl.UInt32, **STACK_SCHEMA}, orient="row")
+
+
+def _usage(named: pl.DataFrame, stacks: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    usage = (
+        named.join(stacks.select("tail", "stack"), on="tail", how="left")
+        .with_columns(pl.col("stack").fill_null(NOTHING))
+        .group_by("id", "stack", "node", "zone", "order")
+        .agg(
+            pl.col("pages").sum(),
+            pl.col("ts_max").max().alias("youngest_ns"),
+            pl.col("ts").min().alias("oldest_ns"),
+        )
+        .select(pl.col(name).cast(kind) for name, kind in USAGE_SCHEMA.items())
+        .sort("pages", "id", "stack", "node", "zone", "order", descending=[True] + [False] * 5)
+    )
+    kept = stacks.filter(pl.col("stack") != NOTHING).unique("stack", keep="first", maintain_order=True)
+    return usage, kept.select(STACK_SCHEMA.keys()).sort("stack")
+
+
+def _zones(usage: pl.DataFrame) -> pl.DataFrame:
+    """A row per node and zone that records speak of; its pages are those of the records."""
+    pages = usage.group_by("node", "zone").agg(pl.col("pages").sum()).sort("node", "zone")
+    return pages.select(
+        "node",
+        pl.format("zone {}", "zone").alias("zone"),
+        pl.col("zone").alias("zone_index"),
+        pl.lit(0).alias("address"),
+        pl.lit(0).alias("start"),
+        *(pl.col("pages").alias(name) for name in ("spanned", "present", "managed")),
+    ).cast(_ZONE_SCHEMA)  # type: ignore[arg-type]
+
+
+def _by_node(usage: pl.DataFrame, owners: pl.DataFrame) -> pl.DataFrame:
+    joined = usage.join(owners.select("id", "word"), on="id", how="left")
+    grouped = joined.group_by("node", pl.col("word").alias("kind")).agg(pl.col("pages").sum())
+    return grouped.sort("node", "pages", "kind", descending=[False, True, False]).cast(_NODE_SCHEMA)  # type: ignore[arg-type]
