@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pageowner.kernel.arrays import gather_words, walk_trees
+from pageowner.kernel.arrays import gather_narrow, gather_words, walk_trees
 from pageowner.kernel.gather import gather_rows
 
 BASE = 0xFFFF_8880_0000_0000
@@ -93,3 +93,17 @@ def test_a_tree_with_a_loop_ends() -> None:
     memory.put(BASE + 24, 0, BASE, 0xDEAD000000000100)
     owner, node = walk_trees(memory, np.array([BASE, 0], np.uint64))
     assert sorted(node.tolist()) == [BASE, BASE + 24] and owner.tolist() == [0, 0]
+
+
+def test_narrow_rows_are_the_same_rows() -> None:
+    memory = Memory()
+    memory.put(BASE + 64, *range(1, 33))
+    spec = {"names": ["b", "a"], "formats": ["<u4", "<u8"], "offsets": [40, 16], "itemsize": 128}
+    dtype = np.dtype(spec)
+    pointers = np.array([BASE + 64, 0, BASE + 128, BASE + SIZE - 8], np.uint64)
+    rows, ok = gather_narrow(memory, pointers, dtype)
+    wide, wide_ok = memory.gather(pointers, dtype)
+    assert ok.tolist() == wide_ok.tolist() == [True, False, True, False]
+    assert rows["a"].tolist() == wide["a"].tolist() == [3, 0, 11, 0]
+    assert rows["b"].tolist() == wide["b"].tolist() == [6, 0, 14, 0]
+    assert rows.dtype.itemsize == 28

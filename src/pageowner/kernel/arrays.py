@@ -19,6 +19,26 @@ PIECE = 1 << 25
 MOST_NODES = 1 << 22
 
 
+def gather_narrow(
+    kernel: Kernel, pointers: U64, dtype: np.dtype[Any]
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    """:meth:`Kernel.gather` of only the bytes from the first field of *dtype* to the last.
+
+    For a million inodes of which three members are wanted: the array has their size, not that of the inodes.
+    """
+    fields = {name: (field[0], field[1]) for name, field in (dtype.fields or {}).items()}
+    first = min(offset for _, offset in fields.values())
+    spec = {
+        "names": list(fields),
+        "formats": [kind for kind, _ in fields.values()],
+        "offsets": [offset - first for _, offset in fields.values()],
+        "itemsize": max(offset + kind.itemsize for kind, offset in fields.values()) - first,
+    }
+    # NULL stays what it is: an address that is never read.
+    at = np.where(pointers != 0, pointers + np.uint64(first), np.uint64(0))
+    return kernel.gather(at, np.dtype(spec))  # type: ignore[call-overload]
+
+
 def gather_arrays(
     kernel: Kernel, addresses: U64, counts: npt.NDArray[Any], dtype: np.dtype[Any]
 ) -> tuple[I64, I64, npt.NDArray[Any]]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pageowner.kernel.arrays import gather_words
+from pageowner.kernel.arrays import gather_narrow, gather_words
 from pageowner.kernel.target import Kernel
 from pageowner.kernel.task import Tasks, read_tasks
 
@@ -67,11 +67,11 @@ def read_open_files(kernel: Kernel) -> OpenFiles:
     pids, comm, first_of = _holders(tasks)
     tables, lost = _tables(kernel, first_of)
     owner, fd, file = gather_words(kernel, tables["fd"], tables["max"])
-    # Ascending pids, so that the first of equal files is the lowest pid's, lowest descriptor.
-    order = np.lexsort((fd, pids[owner], file))
-    file, owner, fd = file[order], owner[order], fd[order]
-    unique, first = np.unique(file, return_index=True)
-    rows, ok = kernel.gather(unique, _file_dtype(kernel))
+    # By pid and descriptor, so that the first of equal files is the lowest pid's, lowest descriptor.
+    order = np.argsort(pids[owner] << 32 | fd, kind="stable")
+    unique, first = np.unique(file[order], return_index=True)
+    first = order[first]
+    rows, ok = gather_narrow(kernel, unique, _file_dtype(kernel))
     f_op, inode, private = (np.ascontiguousarray(rows[name][ok]) for name in ("f_op", "inode", "private"))
     pid = pids[owner[first]][ok]
     unreadable = lost + int((~ok).sum())

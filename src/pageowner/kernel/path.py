@@ -13,6 +13,7 @@ import polars as pl
 
 from pageowner.escape import escape
 from pageowner.kernel.address_space import AddressSpaces
+from pageowner.kernel.arrays import gather_narrow
 from pageowner.kernel.lists import walk_chains
 from pageowner.kernel.mount import Mounts, read_mounts
 from pageowner.kernel.target import Kernel
@@ -102,12 +103,12 @@ class Paths:
         """A dentry of each inode (0: none in memory), one that is not unlinked if there is any; unlinked."""
         kernel = self._kernel
         fields: dict[str, tuple[str, ...] | str] = {"first": "i_dentry.first", "nlink": "i_nlink"}
-        rows, ok = kernel.gather(inodes, kernel.dtype("struct inode", fields))
+        rows, ok = gather_narrow(kernel, inodes, kernel.dtype("struct inode", fields))
         link = kernel.offset("struct dentry", "d_u.d_alias", "d_alias")
         chain = walk_chains(kernel, np.where(ok, rows["first"], 0), 0)
         node = chain.node - np.uint64(link)
         dtype = kernel.dtype("struct dentry", {"h": "d_hash.pprev", "inode": "d_inode"})
-        found, good = kernel.gather(node, dtype)
+        found, good = gather_narrow(kernel, node, dtype)
         good &= found["inode"] == inodes[chain.owner]
         owner, node, hashed = chain.owner[good], node[good], found["h"][good] != 0
         # The first of each inode's, but hashed ones before others.
@@ -128,7 +129,7 @@ class Paths:
             frontier = self._read(np.array(new, np.uint64))
 
     def _read(self, dentries: U64) -> U64:
-        rows, ok = self._kernel.gather(dentries, self._dtype)
+        rows, ok = gather_narrow(self._kernel, dentries, self._dtype)
         names = self._read_names(np.where(ok, rows["name"], 0), rows["len"])
         for address, parent, name, good in zip(
             dentries.tolist(), rows["parent"].tolist(), names, ok.tolist(), strict=True
