@@ -317,7 +317,9 @@ def compound_order(second: Rows) -> npt.NDArray[np.int64]:
 
 def _buddy_heads(layout: PageLayout, rows: Rows, candidates: Bools, own: I64) -> npt.NDArray[np.intp]:
     words = np.ascontiguousarray(rows["mapcount"]).view(np.uint32)
-    buddy = np.flatnonzero((layout.types.codes(words) == page_type.BUDDY) & candidates)
+    # A guard block (debug_guardpage_minorder) keeps its order in the same place.
+    blocks = np.isin(layout.types.codes(words), (page_type.BUDDY, page_type.GUARD))
+    buddy = np.flatnonzero(blocks & candidates)
     order = rows["private"][buddy]
     sane = order <= np.uint64(layout.max_order)
     sane[sane] = own[buddy[sane]] % (np.int64(1) << order[sane].astype(np.int64)) == 0

@@ -20,7 +20,7 @@ HOLE = "hole"
 LOW_MEMORY = "low 1 MiB"
 _LOW_PFNS = 0x100
 _MOST_NAMES = 4  # of one page
-_LONGEST = 1 << 22  # pages of one piece: 16 GiB
+_MOST_PAGES = 1 << 22  # of all pieces together: 16 GiB
 
 
 @dataclass(frozen=True)
@@ -103,4 +103,6 @@ def _page_ranges(kernel: Kernel, pieces: list[Piece]) -> tuple[I64, I64]:
     good = linear & linear_end & (end >= start)
     first = (low >> np.uint64(PAGE_SHIFT)).astype(np.int64)
     last = (high >> np.uint64(PAGE_SHIFT)).astype(np.int64)
-    return first, np.where(good & (last - first < _LONGEST), last, first - 1)
+    pages = np.where(good & (last - first < _MOST_PAGES), last - first + 1, 0)
+    # A torn size must not cost the names of what came before it.
+    return first, first - 1 + np.where(np.cumsum(pages) <= _MOST_PAGES, pages, 0)
