@@ -35,14 +35,15 @@ class Variant:
     words: str = "page_owner=on"
 
 
+# Guard pages, and hugetlb pages whose struct pages are copies of the head's.
+HOSTILE = "page_owner=on debug_pagealloc=on debug_guardpage_minorder=1 hugetlb_free_vmemmap=on"
+
 # Debian's 6.12.114 and newer oops when debugfs page_owner meets a page that is charged to a child cgroup (README.md),
 # so 6.12 has these pages in a capture of their own, without that text.
 VARIANTS = {
     "6.12": Variant("6.12", cgroups=False),
     "6.1": Variant("6.1", cgroups=True),
-    "6.12-cgroup": Variant(
-        "6.12", cgroups=True, text=False, words="page_owner=on debug_pagealloc=on debug_guardpage_minorder=1"
-    ),
+    "6.12-cgroup": Variant("6.12", cgroups=True, text=False, words=HOSTILE),
     "6.12-off": Variant("6.12", cgroups=False, text=False, words=""),
 }
 
