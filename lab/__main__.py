@@ -12,7 +12,7 @@ from lab.qemu import GuestError
 
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="lab", description="Real kernels, known pages, the kernel's own words.")
+    top = argparse.ArgumentParser(prog="lab", description="Real kernels, known pages.")
     commands = top.add_subparsers(dest="command", required=True)
     each = commands.add_parser("kernels", help="find or build the kernels")
     each.add_argument("versions", nargs="*", default=list(kernels.KERNELS))

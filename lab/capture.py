@@ -38,8 +38,8 @@ class Variant:
 # Guard pages, and hugetlb pages whose struct pages are copies of the head's.
 HOSTILE = "page_owner=on debug_pagealloc=on debug_guardpage_minorder=1 hugetlb_free_vmemmap=on"
 
-# Debian's 6.12.114 and newer oops when debugfs page_owner meets a page that is charged to a child cgroup (README.md),
-# so 6.12 has these pages in a capture of their own, without that text.
+# Debian's 6.12.114 and newer oops when debugfs page_owner meets a page that is charged to a child
+# cgroup (README.md), so 6.12 has these pages in a capture of their own, without that text.
 VARIANTS = {
     "6.12": Variant("6.12", cgroups=False),
     "6.1": Variant("6.1", cgroups=True),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Writes an ELF core that holds only some pages of another: one PT_LOAD per run of kept pages, none for the rest."""
+"""Writes an ELF core with some pages of another: one PT_LOAD per run of kept pages, none for the rest."""
 
 from __future__ import annotations
 

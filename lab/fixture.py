@@ -21,11 +21,11 @@ XZ = [
 
 
 def make(capture: Path, out: Path) -> None:
-    """Write the fixture of `capture` to the folder `out`. Needs the kernel's vmlinux, so one that was built here."""
+    """Write the fixture of `capture` to the folder `out`. Needs a kernel built here, for its vmlinux."""
     facts = json.loads((capture / "provenance.json").read_text())
     built = kernels.get(facts["kernel"])
     if built.vmlinux is None:
-        raise SystemExit("lab: a fixture needs the kernel's vmlinux: build the kernel (unset PAGEOWNER_KERNELS)")
+        raise SystemExit("lab: a fixture needs vmlinux: build the kernel (unset PAGEOWNER_KERNELS)")
     out.mkdir(parents=True, exist_ok=True)
     facts["filtered_pages"] = filtered_core(capture / "core", built.vmlinux, out / "core.xz")
     for path in sorted(capture.iterdir()):

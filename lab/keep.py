@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Which pages of a core a fixture keeps: what `makedumpfile -d 31` would, decided from the memmap itself.
 
-Needs drgn, numpy and the kernel's vmlinux (makedumpfile 1.7.2 and 1.7.6 are wrong on 6.12: they drop slab pages or keep
-free ones). Dropped: free pages (buddy, guard and per-CPU lists), anonymous, page cache, shmem and hugetlb pages, poisoned
-and offline pages, the crash kernel's region, the initrd. Unlike makedumpfile it keeps pages of zeros (they cost nothing once compressed) and
-drops the kernel's text, nearly half of the compressed size: nobody reads instructions from a dump.
+Needs drgn, numpy and the kernel's vmlinux (makedumpfile 1.7.2 and 1.7.6 are wrong on 6.12: they drop
+slab pages or keep free ones).
+Dropped: free pages (buddy, guard and per-CPU lists), anonymous, page cache, shmem and hugetlb pages,
+poisoned and offline pages, the crash kernel's region, the initrd. Unlike makedumpfile it keeps pages of
+zeros (they cost nothing once compressed) and drops the kernel's text, nearly half of the compressed size:
+nobody reads instructions from a dump.
 """
 
 from __future__ import annotations
@@ -90,7 +92,7 @@ def free_typed(prog: drgn.Program, kind: np.ndarray) -> np.ndarray:
 
 
 def per_cpu_free(prog: drgn.Program) -> Any:
-    """(PFN, pages) of each block on a per-CPU free list; lists are three per order, the last ones for huge pages."""
+    """(PFN, pages) of each block on a per-CPU list: three lists per order, the last ones are of huge pages."""
     base, size = prog["vmemmap_base"].value_(), prog.type("struct page").size
     lru = drgn.offsetof(prog.type("struct page"), "lru")
     for node in prog["node_data"]:
@@ -111,7 +113,7 @@ def drop_user_data(prog: drgn.Program, words: np.ndarray, keep: np.ndarray) -> N
     mapping = column(words, prog, "mapping", "<u8")
     kind = column(words, prog, "_mapcount", "<u4")
     cached = (flags & (flag(prog, "PG_lru") | flag(prog, "PG_swapbacked"))) != 0
-    # Not on the LRU while they wait in a per-CPU batch, but the low bit of mapping tells anonymous (and KSM) pages.
+    # While they wait in a per-CPU batch only the low bit of mapping tells anonymous pages (KSM, too).
     anon = (mapping & np.uint64(MAPPING_ANON)) != 0
     # The words of typed pages (slab, page table, buddy, …) mean something else.
     typed = ((kind >= 0xF0000000) & (kind != 0xFFFFFFFF)) | is_slab(prog, flags)

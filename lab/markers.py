@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Finds the pages of which user space cannot learn the PFN: by the marker in their contents, in the raw core.
 
-Copies that stayed elsewhere do not count: in pages of processes, in pages without an allocation record, and, where the
-line says `by=<regular expression>`, in pages whose record's stack does not match it.
+Copies that stayed elsewhere do not count: in pages of processes, in pages without an allocation record,
+and, where the line says `by=<regular expression>`, in pages whose record's stack does not match it.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ def mapped(pagemap: Path) -> set[int]:
 
 def resolve(folder: Path) -> None:
     """Replace each line of the capture's truth.txt that has a marker by one line per page that holds it."""
-    truth, records, users = folder / "truth.txt", stacks(folder / "page_owner.txt"), mapped(folder / "pagemap.bin")
+    truth, users = folder / "truth.txt", mapped(folder / "pagemap.bin")
+    records = stacks(folder / "page_owner.txt")
 
     def counts(pfn: int, by: str) -> bool:
         return pfn not in users and (not records or re.search(by, records.get(pfn, "")) is not None)
