@@ -92,7 +92,7 @@ def free_typed(prog: drgn.Program, kind: np.ndarray) -> np.ndarray:
 
 
 def per_cpu_free(prog: drgn.Program) -> Any:
-    """(PFN, pages) of each block on a per-CPU list: three lists per order, the last ones are of huge pages."""
+    """(PFN, pages) of each block on a per-CPU list, three lists per order, the last for huge pages."""
     base, size = prog["vmemmap_base"].value_(), prog.type("struct page").size
     lru = drgn.offsetof(prog.type("struct page"), "lru")
     for node in prog["node_data"]:
