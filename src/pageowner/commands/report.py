@@ -15,6 +15,7 @@ from pageowner.commands.options import (
 )
 from pageowner.commands.output import open_output
 from pageowner.commands.parser import Arguments, Parser, UsageError
+from pageowner.errors import SourceError
 
 
 def add_arguments(parser: Parser) -> None:
@@ -66,15 +67,18 @@ def run(args: Arguments) -> int:
 def _of_text(args: Arguments, out: BinaryIO) -> int:
     """The same of a page_owner text: what it does not say is inferred, or not to be had."""
     from pageowner.commands.finish import finish
+    from pageowner.ownertext.health import Health
     from pageowner.ownertext.rewrite import rewritten
     from pageowner.ownertext.source import open_text
 
     if args.freed:
         raise UsageError("a page_owner text does not say who freed its pages last; --freed needs a kernel")
-    owners = not args.kernel_format
+    owners, health = not args.kernel_format, Health()
     with open_text(args.source) as text:
-        records = rewritten(text, owners, args.mappings and owners, args.pfn, visible=out.isatty())
-        for block in records:
+        pieces = health.cuts(text)
+        for block in rewritten(pieces, owners, args.mappings and owners, args.pfn, visible=out.isatty()):
             out.write(block)
-        problem = text.problem
-    return finish([problem] if problem else [], partial=bool(problem))
+        problems = [*([text.problem] if text.problem else []), *health.problems]
+    if not health.records:
+        raise SourceError(f"{args.source} has no page_owner records")
+    return finish(problems, partial=bool(problems))

@@ -76,18 +76,15 @@ def run(args: Arguments) -> int:
 
         with _blocks(args) as (blocks, remarks):
             found = sort_text(blocks, options)
-        if not found.records:
+        if not found.health.records:
             raise PageownerError(
                 f"{args.input} has no page_owner records; give what /sys/kernel/debug/page_owner prints"
             )
         for block in sorted_text(found, options):
             out.write(block)
     if args.debug:
-        print(f"pageowner: {found.records} records read, {found.frame.height} groups", file=sys.stderr)
-    if found.damaged:
-        remarks.append(f"{found.damaged} of {found.records} records are damaged")
-    if found.cut_off:
-        remarks.append("the text is cut off: it does not end with an empty line")
+        print(f"pageowner: {found.health.records} records read, {found.frame.height} groups", file=sys.stderr)
+    remarks += found.health.problems
     return finish(remarks, partial=bool(remarks))
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -20,6 +20,7 @@ from pageowner.ownertext.columns import (
     pfn_lines,
 )
 from pageowner.ownertext.cuts import FREED, I64, Bools, Cuts, cut
+from pageowner.ownertext.health import Health
 from pageowner.ownertext.intern import Tails
 
 _OWNER_SCHEMA = {"owner": pl.String, "mapped": pl.String}
@@ -49,21 +50,17 @@ INFERRED = " inferred:stack"
 _MOST_ORDER = 18
 
 
-@dataclass
+@dataclass(frozen=True)
 class OwnerText:
     """A text's tables. ``records``: see :data:`RECORDS_SCHEMA`, in the text's order. ``stacks``: see
     :data:`pageowner.ownertext.intern.STACKS_SCHEMA`; one row per distinct text after a PFN line.
-
-    ``preamble``: what precedes the first record. ``damaged``: records that cannot be read in full;
-    ``cut_off``: the text ends inside its last record.
+    ``preamble``: what precedes the first record.
     """
 
     records: pl.DataFrame
     stacks: pl.DataFrame
-    preamble: bytes = b""
-    damaged: int = 0
-    cut_off: bool = False
-    remarks: list[str] = field(default_factory=list)
+    preamble: bytes
+    health: Health
 
 
 def read_text(blocks: Iterable[bytes]) -> OwnerText:
@@ -71,22 +68,17 @@ def read_text(blocks: Iterable[bytes]) -> OwnerText:
 
     :param blocks: its bytes, in pieces of any size.
     """
-    tails, frames = Tails(), [pl.DataFrame(schema=RECORDS_SCHEMA)]
-    text = OwnerText(frames[0], tails.table())
+    tails, health = Tails(), Health()
+    frames = [pl.DataFrame(schema=RECORDS_SCHEMA)]
+    preamble = b""
     for data in chunks(blocks):
         cuts = cut(data)
-        if not text.damaged and len(frames) == 1:
-            text.preamble += data[: cuts.first]
+        if len(frames) == 1:
+            preamble += data[: cuts.first]
         if len(cuts):
+            health.add(cuts)
             frames.append(records_of(cuts, tails))
-            text.damaged += int((~cuts.ok).sum())
-            text.cut_off = not data.endswith(b"\n\n")
-    text.records, text.stacks = pl.concat(frames), tails.table()
-    if text.damaged:
-        text.remarks.append(f"{text.damaged} records of the text are damaged")
-    if text.cut_off:
-        text.remarks.append("the text is cut off: it does not end with an empty line")
-    return text
+    return OwnerText(pl.concat(frames), tails.table(), preamble, health)
 
 
 def records_of(cuts: Cuts, tails: Tails) -> pl.DataFrame:

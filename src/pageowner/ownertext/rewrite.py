@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator
 
 import polars as pl
 
-from pageowner.ownertext.chunks import chunks
 from pageowner.ownertext.columns import header_lines, pfn_lines
-from pageowner.ownertext.cuts import cut
+from pageowner.ownertext.cuts import Cuts
 from pageowner.ownertext.intern import Tails
 from pageowner.ownertext.read import INFERRED, OwnerText, records_of
 from pageowner.rawtext import escape_carried, joined_bytes
@@ -48,7 +47,7 @@ def record_bytes(records: pl.DataFrame, stacks: pl.DataFrame) -> bytes:
 
 
 def rewritten(
-    blocks: Iterable[bytes],
+    pieces: Iterable[Cuts],
     owners: bool = True,
     mappings: bool = False,
     pfns: tuple[int, int] | None = None,
@@ -56,16 +55,14 @@ def rewritten(
 ) -> Iterator[bytes]:
     """A text of any size again, as ``report`` prints it; what precedes the first record is left out.
 
+    :param pieces: as :meth:`pageowner.ownertext.health.Health.cuts` gives them.
     :param owners: with owner lines, where there is none with an inferred one; else without any.
     :param mappings: with the lines that follow owner lines.
     :param pfns: only blocks from the first to the last of these page frames.
     :param visible: bytes in names that a terminal obeys as ``\\ooo``.
     """
     tails = Tails()
-    for data in chunks(blocks):
-        cuts = cut(data)
-        if not len(cuts):
-            continue
+    for cuts in pieces:
         records = records_of(cuts, tails)
         if pfns is not None:
             records = records.filter(pl.col("pfn") <= pfns[1], pl.col("pfn") + pl.col("n") > pfns[0])
@@ -78,7 +75,9 @@ def rewritten(
 def _with_owners(records: pl.DataFrame, stacks: pl.DataFrame) -> pl.DataFrame:
     callers = stacks.select("stack", "caller")
     joined = records.join(callers, on="stack", how="left", maintain_order="left")
-    line = pl.format("{}" + INFERRED + " caller:{}", "word", "caller")
+    nobody = pl.col("word").is_in(["EARLY_PAGE", "NO_STACK_PAGE"])
+    caller = pl.when(nobody).then(pl.lit("")).otherwise(pl.format(" caller:{}", "caller"))
+    line = pl.concat_str("word", pl.lit(INFERRED), caller)
     whole = pl.col("raw_header").is_null() | pl.col("pfn").is_not_null()
     guess = pl.when(whole).then(line)
     return joined.with_columns(owner=pl.coalesce("owner", guess)).drop("caller")

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from pageowner.ownertext.chunks import chunks
-from pageowner.ownertext.cuts import cut
+from pageowner.ownertext.health import Health
 from pageowner.ownertext.sort_fields import CMA, OTHERS, SLAB, VMALLOC, Fields
 from pageowner.ownertext.sort_options import SortOptions
 from pageowner.rawtext import carry, joined_bytes
@@ -30,29 +29,21 @@ _ROWS = 50_000
 @dataclass
 class Sorted:
     """Groups of records, in order. ``frame``: ``times``, ``pages`` and the fields of each group's first
-    record; ``texts``: what its ``text`` stands for. ``records`` were read, ``damaged`` of them not in full.
+    record; ``texts``: what its ``text`` stands for.
     """
 
     frame: pl.DataFrame
     texts: list[bytes]
-    records: int = 0
-    damaged: int = 0
-    cut_off: bool = False
+    health: Health
 
 
 def sort_text(blocks: Iterable[bytes], options: SortOptions) -> Sorted:
     """Group and sort the records of a text of any size; memory goes by the number of groups."""
     fields = Fields(_wanted(options), options.keeps_ts)
-    found = Sorted(pl.DataFrame(), fields.stacks.texts)
+    found = Sorted(pl.DataFrame(), fields.stacks.texts, Health())
     keys = _keys(options)
     parts: list[pl.DataFrame] = []
-    for data in chunks(blocks):
-        cuts = cut(data)
-        if not len(cuts):
-            continue
-        found.records += len(cuts)
-        found.damaged += int((~cuts.ok).sum())
-        found.cut_off = not data.endswith(b"\n\n")
+    for cuts in found.health.cuts(blocks):
         rows = _kept(fields.of(cuts), options)
         parts.append(_grouped(rows.with_columns(times=pl.lit(1, pl.Int64)), keys))
         if sum(part.height for part in parts) > _GROUPS_AT_ONCE and len(parts) > 1:

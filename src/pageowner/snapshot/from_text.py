@@ -9,8 +9,8 @@ from pathlib import Path
 import polars as pl
 
 from pageowner.errors import SourceError
-from pageowner.ownertext.chunks import chunks
-from pageowner.ownertext.cuts import FREED, cut
+from pageowner.ownertext.cuts import FREED, Cuts
+from pageowner.ownertext.health import Health
 from pageowner.ownertext.intern import Tails
 from pageowner.ownertext.read import records_of
 from pageowner.ownertext.source import open_text
@@ -68,32 +68,25 @@ def text_snapshot(path: Path, by: Iterable[str] = ()) -> Snapshot:
         if name != "node":
             raise SourceError(f"{path}: a page_owner text does not say which pages belong to which {name}")
     with open_text(path) as blocks:
-        found = _Sums()
-        for data in chunks(blocks):
-            found.add(data)
-        problem = blocks.problem
-    if not found.records:
-        raise SourceError(f"{path} has no page_owner records")
-    return found.snapshot([problem] if problem else [], asked)
+        found, health = _Sums(), Health()
+        for cuts in health.cuts(blocks):
+            found.add(cuts)
+        damage = [*([blocks.problem] if blocks.problem else []), *health.problems]
+    if not health.records:
+        raise SourceError(f"{path} has no page_owner records; give what /sys/kernel/debug/page_owner prints")
+    return found.snapshot(damage, asked)
 
 
 class _Sums:
     """Adds up pieces of text."""
 
     def __init__(self) -> None:
-        self.records = self.freed = self.damaged = self.inferred = 0
-        self._cut_off = False
+        self.freed = self.inferred = 0
         self._tails = Tails()
         self._parts: list[pl.DataFrame] = []
 
-    def add(self, data: bytes) -> None:
-        cuts = cut(data)
-        if not len(cuts):
-            return
+    def add(self, cuts: Cuts) -> None:
         records = records_of(cuts, self._tails)
-        self.records += records.height
-        self.damaged += int((~cuts.ok).sum())
-        self._cut_off = not data.endswith(b"\n\n")
         kept = records.filter(pl.col("kind") != FREED)
         self.freed += records.height - kept.height
         self.inferred += int(kept.filter(pl.col("inferred")).get_column("n").sum())
@@ -101,12 +94,11 @@ class _Sums:
         if len(self._parts) >= _PARTS_AT_ONCE:
             self._parts = [_summed(pl.concat(self._parts))]
 
-    def snapshot(self, remarks: list[str], by: list[str]) -> Snapshot:
+    def snapshot(self, damage: list[str], by: list[str]) -> Snapshot:
         sums = _summed(pl.concat(self._parts))
         named, owners = _owners(sums, self._tails.table())
         usage, stacks = _usage(named, _stacks(self._tails.table()))
         pages = int(owners.get_column("pages").sum())
-        damage = [*remarks, *self._damage()]
         return Snapshot(
             usage=usage,
             owners=owners,
@@ -125,12 +117,6 @@ class _Sums:
             yield f"the kinds of {self.inferred} of {pages} pages are inferred from their stacks"
         if self.freed:
             yield f"{self.freed} records tell of last frees: their pages are not counted"
-
-    def _damage(self) -> Iterator[str]:
-        if self.damaged:
-            yield f"{self.damaged} of {self.records} records are damaged"
-        if self._cut_off:
-            yield "the text is cut off: it does not end with an empty line"
 
 
 def _columns() -> Iterator[pl.Expr]:
