@@ -76,6 +76,18 @@ def test_lines_counts_and_status(corrupt: tuple[Path, Guest], capsys: pytest.Cap
     assert captured.err.rstrip().endswith("; -n shows more")
 
 
+def test_of_a_running_kernel_it_is_said_so(
+    corrupt: tuple[Path, Guest], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """(A core whose kernel says that it is running: what the tests cannot have is a corrupt live kernel.)"""
+    opened = open_source(SourceSelection("core", path=corrupt[0]))
+    opened.live = True
+    monkeypatch.setattr("pageowner.sources.open_source", lambda _: opened)
+    assert main(["check", str(corrupt[0])]) == 3
+    line = "pageowner: memory changed while it was read: believe what a second run finds again"
+    assert capsys.readouterr().err.splitlines()[-1] == line
+
+
 def test_json(corrupt: tuple[Path, Guest], capsys: pytest.CaptureFixture[str]) -> None:
     path, guest = corrupt
     assert main(["check", "--json", str(path)]) == 3

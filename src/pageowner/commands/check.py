@@ -50,5 +50,7 @@ def run(args: Arguments) -> int:
         else:
             write_check_text(checks.findings(), out)
         lines = [counts_line(checks.counts, checks.told)] if checks.counts else []
+        if checks.counts and scan.kernel.live:
+            lines.append("memory changed while it was read: believe what a second run finds again")
         status = finish([*remarks(scan), *lines], scan.partial)
         return FOUND if checks.counts else status

@@ -122,7 +122,8 @@ def _with_slab_cache(kernel: Kernel, dtype: np.dtype[Any]) -> np.dtype[Any]:
 def _second_page(kernel: Kernel, page_size: int) -> np.dtype[Any]:
     """Columns of the second struct page, newest names first; only those that the target has."""
     wanted: tuple[tuple[str, str, str, tuple[tuple[str, str], ...]], ...] = (
-        ("flags_1", "<u8", "struct folio", (("struct folio", "_flags_1"),)),
+        # Until 5.16 there is no struct folio: the second page's own flags.
+        ("flags_1", "<u8", "struct folio", (("struct folio", "_flags_1"), ("struct page", "flags"))),
         # Until 6.5 a byte of its own; since ebc1baf5c9b4 (6.6) the low byte of _flags_1.
         ("order", "u1", "", (("struct folio", "_folio_order"), ("struct page", "compound_order"))),
         ("dtor", "u1", "", (("struct folio", "_folio_dtor"), ("struct page", "compound_dtor"))),
