@@ -26,7 +26,7 @@ def boot_pieces(kernel: Kernel) -> list[Piece]:
     for read in _READERS:
         try:
             found += [piece for piece in read(kernel) if piece[1] and 0 < piece[2] < 1 << 40]
-        except (LookupError, AttributeError, drgn.FaultError):
+        except (LookupError, AttributeError, TypeError, ValueError, drgn.FaultError):
             continue  # this kernel does not have it, or the dump does not
     return found
 

@@ -50,7 +50,7 @@ def read_counters(kernel: Kernel) -> dict[str, int]:
     for name, read in _SINGLE:
         try:
             out[name] = read(kernel)
-        except (LookupError, AttributeError, drgn.FaultError):
+        except (LookupError, AttributeError, TypeError, ValueError, drgn.FaultError):
             continue
     return out
 
@@ -87,7 +87,7 @@ def _node_stats(kernel: Kernel) -> I64:
         )
         offset = kernel.offset("struct per_cpu_nodestat", "vm_node_stat_diff")
         return _sums(kernel, "vm_node_stat", items) + _differences(kernel, bases[ok], offset, items)
-    except (LookupError, drgn.FaultError):
+    except (LookupError, TypeError, ValueError, drgn.FaultError):
         return np.empty(0, np.int64)
 
 
@@ -103,7 +103,7 @@ def _zone_stats(kernel: Kernel) -> I64:
         zones = read_zones(kernel)["address"].to_numpy() + np.uint64(member)
         bases, ok = kernel.gather(zones, np.dtype("<u8"))
         return _sums(kernel, "vm_zone_stat", items) + _differences(kernel, bases[ok], offset, items)
-    except (LookupError, drgn.FaultError):
+    except (LookupError, TypeError, ValueError, drgn.FaultError):
         return np.empty(0, np.int64)
 
 

@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from typing import TypeVar
 
+import drgn
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -19,6 +22,7 @@ from pageowner.kernel.vmap import VM_ALLOC, read_vmap_areas
 from pageowner.snapshot.scan import Scan, SectionScan
 
 Bools = npt.NDArray[np.bool_]
+T = TypeVar("T")
 _HUGE_PAGES = 512
 
 
@@ -32,11 +36,11 @@ class Tally:
             name: np.uint64(flag_mask(kernel, f"PG_{name}"))
             for name in ("reserved", "lru", "active", "swapbacked", "unevictable", "swapcache", "mlocked")
         }
-        self._ram = ram_ranges(kernel.memo(read_iomem))
+        self._ram = _or_none(lambda: ram_ranges(kernel.memo(read_iomem)))
         self._number = {run.word: run.number for run in scan.all_runs}
-        self._reclaimable = np.array(sorted(reclaimable_caches(kernel)), np.uint64)
-        self._stacks = _stack_keys(kernel)
-        self._kmalloc = next((run.layer for run in scan.runs if run.word == "LARGE_KMALLOC_PAGE"), None)
+        self._reclaimable = _or_none(lambda: np.array(sorted(reclaimable_caches(kernel)), np.uint64))
+        self._stacks = _or_none(lambda: _stack_keys(kernel)) or {}
+        self._kmalloc = next((run for run in scan.runs if run.word == "LARGE_KMALLOC_PAGE"), None)
 
     def add(self, section: SectionScan) -> None:
         """Count the pages of one section."""
@@ -51,11 +55,12 @@ class Tally:
     def _places(self, section: SectionScan) -> None:
         """RAM or hole, reserved or managed, recorded or not."""
         pages = section.pages
-        ram = is_ram(self._ram, pages.pfn) & pages.valid
-        reserved = (pages.flags & self._mask["reserved"]) != 0
         self._count("struct pages", pages.valid.sum())
-        self._count("RAM", ram.sum())
-        self._count("RAM not reserved", (ram & ~reserved).sum())
+        if self._ram is not None:
+            ram = is_ram(self._ram, pages.pfn) & pages.valid
+            reserved = (pages.flags & self._mask["reserved"]) != 0
+            self._count("RAM", ram.sum())
+            self._count("RAM not reserved", (ram & ~reserved).sum())
         if section.records is not None:
             # Guard pages from before page_owner was up look allocated to it.
             self._count(
@@ -92,10 +97,9 @@ class Tally:
         self._count("unevictable", heads.n[flag["lru"] & flag["unevictable"]].sum())
         self._count("swap cache", heads.n[flag["swapcache"] & flag["swapbacked"]].sum())
         self._count("mlocked", heads.n[flag["mlocked"]].sum())
-        if (
-            self._kmalloc is not None
-        ):  # by the layer's rule, but whoever owns the page now (a socket's buffer)
-            self._count("large kmalloc", heads.n[self._kmalloc.domain(heads) & local].sum())
+        # By the layer's rule, but whoever owns the page now (a socket's buffer).
+        if self._kmalloc is not None and self._kmalloc.active:
+            self._count("large kmalloc", heads.n[self._kmalloc.layer.domain(heads) & local].sum())
         types = {"table": page_type.TABLE, "hugetlb": page_type.HUGETLB, "offline": page_type.OFFLINE}
         for name, code in types.items():
             self._count(f"typed {name}", heads.n[(heads.type == code) & local].sum())
@@ -108,20 +112,20 @@ class Tally:
 
     def terms(self) -> dict[str, int]:
         """All sums, in pages: one per kind (by its word), and those of this class."""
-        areas = self._scan.kernel.memo(read_vmap_areas).frame
-        allocated = areas.filter((pl.col("flags") & VM_ALLOC) != 0)
-        zeros = dict.fromkeys(self._number, 0)
-        return zeros | dict(self._sums) | {"VM_ALLOC areas": int(allocated["nr_pages"].sum())}
+        kernel = self._scan.kernel
+        areas = _or_none(lambda: kernel.memo(read_vmap_areas).frame.filter(pl.col("flags") & VM_ALLOC != 0))
+        known = {} if areas is None else {"VM_ALLOC areas": int(areas["nr_pages"].sum())}
+        return dict.fromkeys(self._number, 0) | dict(self._sums) | known
 
     def _kinds(self, section: SectionScan) -> None:
         """Pages of each kind, and of what parts of a kind differ in: caches, stacks."""
         counts = np.bincount(section.layer, minlength=256)
         for run in self._scan.all_runs:
             self._count(run.word, counts[run.number])
-        slab = self._keys(section, "SLAB_PAGE")
-        reclaimable = np.isin(slab, self._reclaimable)
-        self._count("slab reclaimable", reclaimable.sum())
-        self._count("slab unreclaimable", (~reclaimable).sum())
+        if self._reclaimable is not None:
+            reclaimable = np.isin(self._keys(section, "SLAB_PAGE"), self._reclaimable)
+            self._count("slab reclaimable", reclaimable.sum())
+            self._count("slab unreclaimable", (~reclaimable).sum())
         stacks = self._keys(section, "KERNEL_STACK_PAGE")
         for state, keys in self._stacks.items():
             self._count(state, np.isin(stacks, keys).sum())
@@ -133,6 +137,14 @@ class Tally:
             return np.empty(0, np.uint64)
         rows = section.claim[section.layer == number]
         return np.asarray(section.claims[number].key[rows], np.uint64)
+
+
+def _or_none(read: Callable[[], T]) -> T | None:
+    """What *read* gives; None where the dump lacks it, or its types are damaged: that sum is left out."""
+    try:
+        return read()
+    except (LookupError, AttributeError, TypeError, ValueError, drgn.FaultError):
+        return None
 
 
 def _stack_keys(kernel: Kernel) -> dict[str, npt.NDArray[np.uint64]]:
