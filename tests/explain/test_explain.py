@@ -289,6 +289,20 @@ def test_text_fits_a_terminal(capture: Capture) -> None:
         assert all(c == "\n" or c.isprintable() for c in text)
 
 
+def test_mappings_are_limited(capture: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The zero page: told how often it is mapped, with as many addresses as asked for."""
+    scan, out = single_of(capture.core), io.BytesIO()
+    pfn = next(int(words["pfn"], 0) for words in truth(capture, "kind=zero", " pfn=0x"))
+    found = explain(scan, pfn, 2)
+    assert len(found.places.rows) == 2 < found.places.count
+    assert all(place.special for place in found.places.rows)
+    write_explain_text(found, out)
+    more = found.places.count - 2
+    assert f"\n  … and {more} more (-n shows more)\n" in out.getvalue().decode()
+    monkeypatch.setattr("pageowner.snapshot.explain_mapped.MOST", 2)
+    assert explain(scan, pfn, 2).places.rows == []
+
+
 def test_the_command(core_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "0x1000", str(core_path)]) == 0
     text = capsys.readouterr().out

@@ -77,7 +77,8 @@ def _places(places: Places) -> Iterator[str]:
     for place in places.rows:
         yield from _wrapped(_place(place), "  ", "      ")
     if places.count > len(places.rows):
-        yield f"  … and {places.count - len(places.rows)} more (-n shows more)"
+        hint = "-n shows more" if places.rows else "too many to list"
+        yield f"  … and {places.count - len(places.rows)} more ({hint})"
 
 
 def _place(place: Place) -> str:
