@@ -200,3 +200,18 @@ def test_the_balloon_is_offline(capture: Any, painted: Painted) -> None:
 def test_guard_pages_are_there_only_when_asked_for(capture: Any, painted: Painted) -> None:
     asked = "debug_guardpage_minorder" in capture.text("cmdline.txt")
     assert bool(painted.of("GUARD_PAGE").height) == asked
+
+
+def test_inspect_tells_where_in_its_owner_a_page_is(painted: Painted) -> None:
+    layers = {run.word: run.layer for run in painted.scan.runs}
+    stack = painted.of("KERNEL_STACK_PAGE").filter(pl.col("owner").str.starts_with("pid 1 "))
+    told = [layers["KERNEL_STACK_PAGE"].inspect(pfn) for pfn in stack["pfn"].to_list()]
+    assert sorted(text for ((_, text),) in told) == [f"page {n} of 4" for n in (1, 2, 3, 4)]
+    table = int(painted.of("PAGE_TABLE_PAGE").filter(pl.col("owner") == "kernel PMD")["pfn"][0])
+    ((title, text),) = layers["PAGE_TABLE_PAGE"].inspect(table)
+    used = int(re.fullmatch(r"(\d+) of 512 used", text)[1])  # type: ignore[index]
+    assert title == "entries" and 0 < used <= 512
+    first = int(painted.of("PERCPU_PAGE").filter(pl.col("owner") == "chunk first")["pfn"][0])
+    ((title, text),) = layers["PERCPU_PAGE"].inspect(first)
+    assert title == "unit" and re.fullmatch(r"offset 0x\w+000 in the unit of CPU [01]|offset 0x0 in .*", text)
+    assert layers["KERNEL_STACK_PAGE"].inspect(0) == layers["PERCPU_PAGE"].inspect(0) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import drgn
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -15,6 +16,7 @@ from pageowner.kernel.pagetable.tables import DEPOSITED, KERNEL_MM
 from pageowner.kernel.pagetable.x86_64 import LEVEL_NAMES
 from pageowner.kernel.process_memory import read_process_memory
 from pageowner.kernel.table_owners import read_table_owners
+from pageowner.kernel.target import PAGE_SHIFT, PAGE_SIZE
 from pageowner.layers.base import Band, Claims, Layer, Selection
 
 _LEVEL_BITS = 8
@@ -50,6 +52,13 @@ class PageTable(Layer):
         levels = [_level(key & ((1 << _LEVEL_BITS) - 1)) for key in keys.tolist()]
         owner = [f"{name} {level}" for name, level in zip(names, levels, strict=True)]
         return pl.DataFrame({"level": levels, "name": names, "owner": owner})
+
+    def inspect(self, pfn: int) -> list[tuple[str, str]]:
+        try:
+            entries = np.frombuffer(self.kernel.read_phys(pfn << PAGE_SHIFT, PAGE_SIZE), np.uint64)
+        except drgn.FaultError:
+            return []
+        return [("entries", f"{np.count_nonzero(entries)} of {len(entries)} used")]
 
     def _name(self, who: int) -> str:
         if who < _FIRST:

@@ -11,6 +11,7 @@ import polars as pl
 
 from pageowner.kernel.percpu import PerCpu, read_percpu
 from pageowner.kernel.runs import runs_of
+from pageowner.kernel.target import PAGE_SHIFT
 from pageowner.layers.base import Band, Claims, Layer, Needs
 
 
@@ -38,3 +39,11 @@ class PerCpuPages(Layer):
         first = {chunk.address for chunk in self._percpu.chunks if chunk.first}
         names = ["first" if key in first else f"0x{key:x}" for key in keys.tolist()]
         return pl.DataFrame({"chunk": names, "owner": [f"chunk {name}" for name in names]})
+
+    def inspect(self, pfn: int) -> list[tuple[str, str]]:
+        for chunk in self._percpu.chunks:
+            for cpu, pfns in self._percpu.pages(chunk):
+                for at in np.flatnonzero(pfns == pfn).tolist():
+                    offset = int(chunk.pages[at]) << PAGE_SHIFT
+                    return [("unit", f"offset 0x{offset:x} in the unit of CPU {cpu}")]
+        return []

@@ -42,3 +42,8 @@ class KernelStack(Layer):
         wanted = pl.DataFrame({"key": keys}, schema={"key": pl.UInt64})
         joined = wanted.join(frame.unique("key", keep="first"), on="key", how="left", maintain_order="left")
         return joined.drop("key")
+
+    def inspect(self, pfn: int) -> list[tuple[str, str]]:
+        pfns = self._stacks.pfns
+        at = np.argwhere(pfns == pfn)
+        return [("stack", f"page {int(at[0, 1]) + 1} of {pfns.shape[1]}")] if len(at) else []
