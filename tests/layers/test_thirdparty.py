@@ -207,3 +207,45 @@ def test_root_runs_what_only_root_can_write(
     file = example(tmp_path, GOOD)
     owned_by(monkeypatch, {}, {tmp_path: mode})
     assert [cls.word for cls in thirdparty.load_layers(file)] == ["MINE_PAGE"]
+
+
+FAILING = """
+from pageowner.kernel.page_type import HUGETLB
+from pageowner.layers import Band, Layer
+
+class Mine(Layer):
+    word = "MINE_PAGE"
+    band = Band.TYPED
+    line = "MINE_PAGE"
+    before = ("HUGETLB_PAGE",)
+
+    def domain(self, heads):
+        return heads.type == HUGETLB
+
+    def select(self, heads, rows):
+        raise RuntimeError("no idea")
+"""
+
+
+def test_a_layer_that_raises_costs_its_own_pages_only(capture: object, tmp_path: Path, safe: None) -> None:
+    kernel = open_core(capture.core)
+    without, scan = open_scan(kernel), open_scan(kernel, tuple(load_layers(example(tmp_path, FAILING))))
+    huge = lines(without, "HUGETLB_PAGE")
+    unknown = lines(scan, "UNKNOWN_PAGE")
+    # They fall through to no other layer, and nobody else's change.
+    assert unknown == dict.fromkeys(huge, "MINE_PAGE: failed (no idea)") and len(huge) >= 512
+    assert lines(scan, "HUGETLB_PAGE") == {} and scan.partial and not without.partial
+    for word in ("SLAB_PAGE", "ANON_PAGE", "FREE_PAGE"):
+        assert lines(scan, word).keys() == lines(without, word).keys()
+
+
+def test_a_layer_whose_needs_are_missing_sits_out(capture: object, tmp_path: Path, safe: None) -> None:
+    text = GOOD.replace("Band, Layer", "Band, Layer, Needs") + (
+        '    needs = Needs(members=("struct nowhere.a|struct nowhere.b",))\n'
+        "    def walk(self):\n        raise AssertionError('asked all the same')\n"
+    )
+    scan = open_scan(open_core(capture.core), tuple(load_layers(example(tmp_path, text))))
+    run = next(run for run in scan.runs if run.word == "MINE_PAGE")
+    scan.walk()
+    assert run.missing == "the kernel has no struct nowhere.a or struct nowhere.b"
+    assert run.failed is None and not scan.partial
