@@ -33,7 +33,7 @@ def _now(found: Explanation) -> Iterator[str]:
         yield from _row(title, text)
     for claim in found.users:
         yield from _row("stale claim" if claim.stale else "used by", claim.line)
-    yield from _row("unit", _unit(found))
+    yield from _row("page", _unit(found))
     where = found.where
     yield from _row(
         "place", f"node {where.node}, zone {where.zone}, pageblock {where.pageblock} of type {where.type}"
@@ -54,7 +54,7 @@ def _unit(found: Explanation) -> str:
     if unit.pages == 1:
         return unit.kind + torn
     order = unit.pages.bit_length() - 1
-    place = f"page {found.pfn - unit.first} of {unit.pages}, {unit.kind}, order {order}"
+    place = f"{found.pfn - unit.first} of {unit.pages}, {unit.kind}, order {order}"
     return f"{place}, from PFN 0x{unit.first:x}{torn}"
 
 
