@@ -27,6 +27,7 @@ COMMANDS: dict[str, str] = {
     "diff": "what grew and shrank between two sources or more, by owner and by call stack",
     "sort": "page_owner_sort: group the records of a page_owner text, and put the groups in order",
     "layers": "what each layer claims and needs, and whether it works on this source",
+    "doctor": "what is missing to read this host or dump, and the command that fixes it",
 }
 
 
