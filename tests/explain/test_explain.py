@@ -309,4 +309,5 @@ def test_the_command(core_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert main(["explain", "--json", "phys:0x1000fff", str(core_path)]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found == explained(core_path, "0x1000")
-    assert text.splitlines()[1] == found["owner"]["line"]
+    wrapped = text.split("\n\n")[0].splitlines()[1:]
+    assert " ".join(row.strip() for row in wrapped) == found["owner"]["line"]
