@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import polars as pl
+from polars.exceptions import ComputeError
 
 from pageowner.rawtext import carry
 
@@ -11,10 +12,11 @@ _CARRIERS = b"\xf4\x8f"  # how the UTF-8 of each character that carries a byte b
 
 
 def carried(pieces: pl.Series) -> pl.Series:
-    """String series of the same length; only the rows that are no plain UTF-8 cost a Python call."""
-    texts = pieces.cast(pl.String, strict=False)
-    odd = (texts.is_null() & pieces.is_not_null()) | pieces.bin.contains(_CARRIERS)
-    rows = odd.fill_null(False).arg_true()
-    if not len(rows):
-        return texts
-    return texts.scatter(rows, [carry(raw) for raw in pieces.gather(rows).to_list()])
+    """String series of the same length; only where some row is no plain UTF-8 is there a call per row."""
+    try:
+        texts = pieces.cast(pl.String)
+    except ComputeError:  # invalid UTF-8
+        texts = None
+    if texts is None or pieces.bin.contains(_CARRIERS).any():
+        return pl.Series(pieces.name, [carry(raw) for raw in pieces.to_list()], dtype=pl.String)
+    return texts

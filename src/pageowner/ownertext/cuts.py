@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from pageowner.ownertext.carried import carried
+
 I64 = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 _U64 = np.uint64
@@ -157,8 +159,8 @@ def _odd_owners(cuts: Cuts) -> Bools:
     odd = np.zeros(len(cuts), np.bool_)
     rows = np.flatnonzero(cuts.ok & (cuts.pfn > cuts.owner))
     if len(rows):
-        texts = cuts.pieces(cuts.owner[rows], cuts.pfn[rows]).cast(pl.String, strict=False)
-        odd[rows] = ~texts.str.contains(_OWNERS).fill_null(False).to_numpy()
+        texts = carried(cuts.pieces(cuts.owner[rows], cuts.pfn[rows]))
+        odd[rows] = ~texts.str.contains(_OWNERS).to_numpy()
     return odd
 
 
