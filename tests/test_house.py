@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,7 @@ def test_files_and_functions_stay_readable(path: Path) -> None:
 
 def commands_shown(text: str) -> list[list[str]]:
     found = re.findall(r"^(?:\$ )?pageowner (.*)$", text, re.MULTILINE)
-    return [line.split("#")[0].split() for line in found]
+    return [shlex.split(line, comments=True) for line in found]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=names(PAGES))

@@ -8,8 +8,9 @@ from pathlib import Path
 from pageowner.commands import COMMANDS
 
 SNAPSHOT = str(Path(__file__).parents[1] / "snapshots" / "v1")
+_QUERY = "select word, sum(pages) from owners group by word"
 # What a command wants beside a source.
-_ARGUMENTS = {"explain": ["0x100"], "diff": [SNAPSHOT]}
+_ARGUMENTS = {"explain": ["0x100"], "diff": [SNAPSHOT], "sql": [_QUERY], "export": ["-O", "folded"]}
 # Those that do not turn a source into one output: they have tests of their own.
 _OTHERS = ("record", "sort")
 COMMAND_LINES: list[list[str]] = [

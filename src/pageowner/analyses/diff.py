@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import polars as pl
 
@@ -98,7 +99,7 @@ def _rows(cells: pl.DataFrame, by: list[str], last: int) -> pl.DataFrame:
     """*cells* summed by *by*, where any number differs."""
     columns = [f"s{at}" for at in range(last + 1)]
     summed = cells.group_by(by).agg(pl.col(columns).sum(), pl.col("growth").sum().round().cast(pl.Int64))
-    steps = [pl.col(b) > pl.col(a) for a, b in zip(columns[:-1], columns[1:], strict=True)]
+    steps = [pl.col(b) > pl.col(a) for a, b in pairwise(columns)]
     return summed.filter(pl.max_horizontal(columns) != pl.min_horizontal(columns)).select(
         *by,
         pl.concat_list(columns).alias("pages"),

@@ -37,5 +37,5 @@ def stable_name(word: pl.Expr, owner: pl.Expr) -> pl.Expr:
 
 
 def short_stack(functions: pl.Expr) -> pl.Expr:
-    """``a < b < c`` of a stack's functions, without those of the page and slab allocators at its inner end."""
+    """``a < b < c`` of a stack's functions, without the page and slab allocators at its inner end."""
     return functions.str.replace(_ALLOCATOR, "").str.replace_all("\n", " < ", literal=True)

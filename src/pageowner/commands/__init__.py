@@ -26,6 +26,8 @@ COMMANDS: dict[str, str] = {
     "record": "scan and save a snapshot, which other commands read like the source itself",
     "diff": "what grew and shrank between two sources or more, by owner and by call stack",
     "sort": "page_owner_sort: group the records of a page_owner text, and put the groups in order",
+    "sql": "SQL over the tables: owners, usage, stacks, pages, and so on",
+    "export": "csv, jsonl, parquet, folded stacks, speedscope, pprof",
     "layers": "what each layer claims and needs, and whether it works on this source",
     "doctor": "what is missing to read this host or dump, and the command that fixes it",
 }

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from pageowner.commands.options import add_layer_option, add_source_options, extra_layers, selection
-from pageowner.commands.parser import Arguments, Parser
+from pageowner.commands.parser import Arguments, Parser, UsageError
 
 
 def add_arguments(parser: Parser) -> None:
@@ -19,6 +19,14 @@ def add_arguments(parser: Parser) -> None:
         "-o", "--output", type=Path, metavar="DIR", required=True, help="where to save it"
     )
     group.add_argument("-f", "--force", action="store_true", help="overwrite an older snapshot")
+    group.add_argument(
+        "--redact", action="store_true",
+        help="replace names of processes, files, cgroups and the host by pseudonyms",
+    )  # fmt: skip
+    group.add_argument(
+        "--redact-key", type=Path, metavar="FILE",
+        help="--redact, with pseudonyms that are the same for all snapshots made with this secret file",
+    )  # fmt: skip
 
 
 def run(args: Arguments) -> int:
@@ -26,14 +34,26 @@ def run(args: Arguments) -> int:
     chosen, extra = selection(args), extra_layers(args)
     from pageowner.commands.finish import finish
     from pageowner.reporters.sizes import human_size
-    from pageowner.snapshot.reading import read_snapshot
+    from pageowner.snapshot.reading import read_everything
+    from pageowner.snapshot.redact import redact
     from pageowner.snapshot.store import check_target, save_snapshot
-    from pageowner.snapshot.tallies import TALLIES
 
     check_target(args.output, args.force)
-    snapshot = read_snapshot(chosen, extra, by=TALLIES, pages=True)
+    key = _key(args.redact_key)
+    snapshot = read_everything(chosen, extra)
+    if args.redact or args.redact_key:
+        snapshot = redact(snapshot, key)
     size = save_snapshot(snapshot, args.output, args.force)
     print(f"Wrote {args.output} ({human_size(size)}). Next:", file=sys.stderr)
     print(f"  pageowner summary {args.output}", file=sys.stderr)
     print(f"  pageowner diff {args.output} LATER", file=sys.stderr)
     return finish(snapshot.remarks, snapshot.partial)
+
+
+def _key(path: Path | None) -> bytes:
+    if path is None:
+        return b""
+    key = path.read_bytes()
+    if len(key) < 8:
+        raise UsageError(f"{path} is too short for a secret: put 8 bytes or more in it")
+    return key

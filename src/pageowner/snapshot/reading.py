@@ -5,8 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import polars as pl
+
 from pageowner.errors import SourceError
 from pageowner.layers.base import Layer
+from pageowner.snapshot.fields import TABLES, sql_name
 from pageowner.snapshot.from_text import is_text, text_snapshot
 from pageowner.snapshot.store import is_snapshot, load_snapshot
 from pageowner.snapshot.tables import Snapshot, take_snapshot
@@ -32,3 +35,22 @@ def read_snapshot(
     if lacking:
         raise SourceError(f"{selection.path} was recorded without pages by {lacking[0]}")
     return snapshot
+
+
+def read_everything(selection: SourceSelection, extra: tuple[type[Layer], ...] = ()) -> Snapshot:
+    """The tables of *selection* with every grouping that it has, and with the table of all pages.
+
+    :raises SourceError: when it cannot be read.
+    """
+    if is_text(selection) and selection.path is not None:
+        return text_snapshot(selection.path, ["node"])
+    if selection.kind == "path" and selection.path is not None and is_snapshot(selection.path):
+        return load_snapshot(selection.path)
+    return take_snapshot(open_source(selection), extra, None, pages=True)
+
+
+def named_tables(snapshot: Snapshot) -> dict[str, pl.DataFrame]:
+    """All tables of *snapshot* by the names that SQL and ``export`` know them by."""
+    grouped = {f"by-{name}": table for name, table in snapshot.groupings.items()}
+    found = {name: grouped[name] if name in grouped else getattr(snapshot, name, None) for name in TABLES}
+    return {sql_name(name): table for name, table in found.items() if table is not None and table.columns}

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import drgn
 import polars as pl
 
 from pageowner.analyses.balance import balance
+from pageowner.errors import LayoutError
 from pageowner.kernel.counters import read_counters
 from pageowner.kernel.page_owner import NoRecords
 from pageowner.kernel.target import Kernel
@@ -19,6 +21,7 @@ from pageowner.snapshot.page_runs import SCHEMA as PAGE_SCHEMA
 from pageowner.snapshot.page_runs import page_runs
 from pageowner.snapshot.scan import Coverage, Scan, open_scan
 from pageowner.snapshot.tallies import TALLIES
+from pageowner.snapshot.tallies import Tally as PageTally
 from pageowner.snapshot.tally import Tally
 from pageowner.snapshot.usage import Usage
 
@@ -53,17 +56,21 @@ class Snapshot:
 
 
 def take_snapshot(
-    kernel: Kernel, extra: tuple[type[Layer], ...] = (), by: Iterable[str] = (), pages: bool = False
+    kernel: Kernel,
+    extra: tuple[type[Layer], ...] = (),
+    by: Iterable[str] | None = (),
+    pages: bool = False,
 ) -> Snapshot:
     """Scan all of memory once and keep the tables.
 
-    :param by: names in :data:`pageowner.snapshot.tallies.TALLIES`: group pages by these, too.
+    :param by: names in :data:`pageowner.snapshot.tallies.TALLIES`: group pages by these, too;
+        None for all that this kernel has.
     :param pages: keep the table of all pages, too.
     """
     scan = open_scan(kernel, extra)
     usage = Usage(scan)
     terms = Tally(scan)
-    grouped = {name: TALLIES[name](scan) for name in by}
+    grouped = _tallies(scan) if by is None else {name: TALLIES[name](scan) for name in by}
     runs = [pl.DataFrame(schema=PAGE_SCHEMA)]
     for section in scan.run():
         usage.add(section)
@@ -87,6 +94,14 @@ def take_snapshot(
         partial=scan.partial,
         remarks=remarks(scan),
     )
+
+
+def _tallies(scan: Scan) -> dict[str, PageTally]:
+    found = {}
+    for name, tally in TALLIES.items():
+        with suppress(LayoutError):  # no CONFIG_MEMCG: no cgroups
+            found[name] = tally(scan)
+    return found
 
 
 def _about(kernel: Kernel) -> dict[str, str]:
