@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pageowner.commands import main
@@ -70,6 +70,7 @@ def owner_alone(path: Path, pfn: int) -> tuple[str, str] | None:
     return run.word, str(run.owners.frame["owner"][int(page.scan.owner_rows()[page.at])])
 
 
+@settings(max_examples=40)
 @given(data=st.data())
 def test_one_page_and_all_pages_agree(core_path: Path, data: st.DataObject) -> None:
     last = bulk_of(core_path)[1][-1].pages.section
@@ -78,19 +79,19 @@ def test_one_page_and_all_pages_agree(core_path: Path, data: st.DataObject) -> N
 
 
 def test_a_page_of_every_owner_agrees(core_path: Path) -> None:
-    """First, last and a middle page of what each layer owns: every kind is met, however rare."""
+    """First and last page of what each layer owns in a section: every kind is met, however rare."""
     scan, sections = bulk_of(core_path)
-    seen = set()
+    compared: dict[str, set[int]] = {}
     for section in sections:
-        rows = section.owner_rows()
         for number in np.unique(section.layer[section.pages.valid]).tolist():
-            mine = np.flatnonzero(section.layer == number)
-            _, first = np.unique(rows[mine], return_index=True)
-            for at in {int(mine[-1]), int(mine[len(mine) // 2]), *mine[first[:2]].tolist()}:
-                pfn = at + section.pages.section.start
-                assert owner_alone(core_path, pfn) == owner_in_bulk(core_path, pfn), hex(pfn)
-                seen.add(scan.by_number(number).word)
-    assert len(seen) >= 15
+            mine = np.flatnonzero(section.layer == number) + section.pages.section.start
+            compared.setdefault(scan.by_number(number).word, set()).update(mine[[0, -1]].tolist())
+    assert len(compared) >= 15
+    for word, pfns in compared.items():
+        for pfn in sorted(pfns)[:4]:
+            found = owner_alone(core_path, pfn)
+            assert found == owner_in_bulk(core_path, pfn), hex(pfn)
+            assert found is not None and found[0] == word
 
 
 def test_the_line_is_the_reports(core_path: Path) -> None:
@@ -165,7 +166,8 @@ def test_mappings_and_references_of_shared_pages(capture: Capture) -> None:
     small = (
         flags & np.uint64(1 << 15 | 1 << 16 | 1 << 17 | 1 << 22 | 1 << 24)
     ) == 0  # no compound, huge or zero
-    shared = np.flatnonzero((counts > 2) & (counts < 40) & small)
+    lru = (flags & np.uint64(1 << 5)) != 0  # zsmalloc of 6.1 keeps something else in _mapcount
+    shared = np.flatnonzero((counts > 2) & (counts < 40) & small & lru)
     assert len(shared)
     for pfn in shared[:: max(len(shared) // 8, 1)].tolist():
         found = explained(capture.core, str(pfn))
