@@ -12,6 +12,7 @@ import re
 from argparse import ArgumentTypeError
 from pathlib import Path
 
+from pageowner.commands.filters import add_filter_options, filter_of, only
 from pageowner.commands.options import (
     add_output_options,
     add_source_options,
@@ -39,6 +40,7 @@ def add_arguments(parser: Parser) -> None:
         "--fail-if-growth", type=size, metavar="SIZE",
         help="exit with 3 if any owner or stack grew by SIZE (1M, 512K, 4096) or more",
     )  # fmt: skip
+    add_filter_options(parser)
     add_output_options(parser)
 
 
@@ -54,7 +56,8 @@ def run(args: Arguments) -> int:
         from pageowner.reporters.options import SummaryOptions
         from pageowner.snapshot.reading import read_snapshot
 
-        snapshots = [read_snapshot(one) for one in chosen]
+        wanted = filter_of(args)
+        snapshots = [only(read_snapshot(one), wanted) for one in chosen]
         found = diff(snapshots)
         if args.json:
             write_diff_json(found, [_name(one) for one in chosen], args.rows, out)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from pageowner.commands.filters import add_filter_options, filter_of, only
 from pageowner.commands.options import (
     add_layer_option,
     add_output_options,
@@ -13,7 +14,7 @@ from pageowner.commands.options import (
     use_color,
 )
 from pageowner.commands.output import open_output
-from pageowner.commands.parser import Arguments, Parser
+from pageowner.commands.parser import Arguments, Parser, UsageError
 
 
 def add_arguments(parser: Parser) -> None:
@@ -26,6 +27,7 @@ def add_arguments(parser: Parser) -> None:
         "--by", choices=("process", "cgroup", "node", "module", "mount", "age"),
         help="process (RSS, PSS, USS), cgroup (and what pins dying ones), …; age: what survived longest",
     )  # fmt: skip
+    add_filter_options(parser)
     add_layer_option(parser)
     add_output_options(parser)
 
@@ -41,8 +43,11 @@ def run(args: Arguments) -> int:
         from pageowner.snapshot.reading import read_snapshot
         from pageowner.snapshot.tallies import TALLIES
 
-        snapshot = read_snapshot(chosen, extra, by={args.by} & TALLIES.keys())
-        options = SummaryOptions(rows=args.rows, color=use_color(args.color, out))
+        wanted = filter_of(args)
+        if wanted and args.by in TALLIES:
+            raise UsageError(f"--by {args.by} counts all pages: with a filter there are --by module and age")
+        snapshot = only(read_snapshot(chosen, extra, by={args.by} & TALLIES.keys()), wanted)
+        options = SummaryOptions(rows=args.rows, color=use_color(args.color, out), part=bool(wanted))
         if args.by:
             (write_grouping_json if args.json else write_grouping_text)(snapshot, args.by, options, out)
         else:

@@ -12,3 +12,5 @@ class SummaryOptions:
 
     rows: int = 10
     color: bool = False
+    part: bool = False
+    """Only some pages were asked for: totals and the kernel's counters, which are of all, are left out."""

@@ -29,6 +29,9 @@ def write_summary_json(snapshot: Snapshot, options: SummaryOptions, out: BinaryI
         "coverage": coverage,
         "layers": snapshot.layers.select("word", "ok", "why").to_dicts(),
     }
+    if options.part:
+        document["totals"] = {"struct_pages": int(snapshot.owners["pages"].sum())}
+        document["counters"] = []
     out.write(json.dumps(document, ensure_ascii=True, indent=1).encode() + b"\n")
 
 

@@ -27,6 +27,11 @@ def write_summary_text(snapshot: Snapshot, options: SummaryOptions, out: BinaryI
     """Write the summary to *out*, at most :data:`WIDTH` columns wide, with colour if *options* say so."""
     text = io.StringIO()
     console = Console(file=text, width=WIDTH, force_terminal=options.color, no_color=not options.color)
+    if options.part:
+        console.print(_kinds_table(pages_by_kind(snapshot.owners), int(snapshot.owners["pages"].sum())))
+        console.print(_top_table(snapshot.owners.select("word", "owner", "pages").head(options.rows)))
+        out.write(text.getvalue().encode("utf-8", "backslashreplace"))
+        return
     sums = totals(snapshot.owners, snapshot.zones)
     hidden = unseen(snapshot.owners)
     console.print(_unseen_line(hidden), highlight=False)
