@@ -28,6 +28,7 @@ COMMANDS: dict[str, str] = {
     "sort": "page_owner_sort: group the records of a page_owner text, and put the groups in order",
     "sql": "SQL over the tables: owners, usage, stacks, pages, and so on",
     "export": "csv, jsonl, parquet, folded stacks, speedscope, pprof",
+    "blockers": "which few pages stand in the way of a huge page or of taking memory offline",
     "layers": "what each layer claims and needs, and whether it works on this source",
     "doctor": "what is missing to read this host or dump, and the command that fixes it",
 }
