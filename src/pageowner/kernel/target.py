@@ -57,6 +57,8 @@ class Kernel:
         """True when the source lacks part of what it should hold: the result is partial, exit 4."""
         self.live = False
         """True when memory changes while it is read."""
+        self.own_pages: Callable[[], I64] | None = None
+        """For the running kernel: sorted PFNs of pages that this process itself has or had."""
         self.excluded: Callable[[I64], Bools] | None = None
         """Which PFNs a filter left out of the dump, where the source tells (None: it left out nothing)."""
         self.read_log: Callable[[int, int, bool], None] | None = None

@@ -22,8 +22,8 @@ from pageowner.layers.registry import layer_classes
 from pageowner.snapshot.claims import UNCLAIMED, Canvas, Table, Walked, concatenate
 from pageowner.snapshot.left_out import lost_runs, structures_left_out
 from pageowner.snapshot.owners import Owners
+from pageowner.snapshot.stability import OWN, Stability
 from pageowner.snapshot.stability import REASON as CHANGED
-from pageowner.snapshot.stability import Stability
 
 
 class Unknown(Layer):
@@ -186,19 +186,29 @@ class Scan:
         changed &= painted.layer != UNCLAIMED
         if not changed.any():
             return
+        own = np.zeros(len(changed), np.bool_)
+        if self.kernel.own_pages is not None:
+            own = changed & np.isin(painted.pages.pfn, self.kernel.own_pages())
+        self._repaint(painted, changed & ~own, CHANGED)
+        self._repaint(painted, own, OWN)
+        self.coverage.changed += int(changed.sum() - own.sum())
+
+    def _repaint(self, painted: SectionScan, pages: npt.NDArray[np.bool_], why: str) -> None:
+        """Make *pages* unknown for the reason *why*."""
         unknown, section = self.unknown, painted.pages.section
         assert isinstance(unknown.layer, Unknown)
+        if not pages.any():
+            return
         before = painted.claims.get(unknown.number, Table.empty())
         whole = Table(
             np.array([section.start], np.int64),
             np.array([section.n], np.int64),
-            np.array([unknown.layer.key(CHANGED)], np.uint64),
+            np.array([unknown.layer.key(why)], np.uint64),
         )
         painted.claims[unknown.number] = concatenate([before, whole])
-        painted.layer[changed] = unknown.number
-        painted.claim[changed] = len(before.pfn)
+        painted.layer[pages] = unknown.number
+        painted.claim[pages] = len(before.pfn)
         painted.owner[unknown.number] = unknown.owners.rows(painted.claims[unknown.number].key)
-        self.coverage.changed += int(changed.sum())
 
     def read(self, section: Section) -> tuple[Pages, Records | None]:
         """The struct pages of one section, and its allocation records if there are any."""

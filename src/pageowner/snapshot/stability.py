@@ -22,6 +22,7 @@ U64 = npt.NDArray[np.uint64]
 Digests = npt.NDArray[np.uint16]
 
 REASON = "changed while being read"
+OWN = "pageowner itself, taken or given back while reading"
 _FLAGS = ("PG_head", "PG_slab", "PG_reserved", "PG_swapbacked", "PG_hwpoison")
 # Odd 64-bit constants: each word gets a multiplier of its own.
 _MIX = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93, 0xFF51AFD7ED558CCD)

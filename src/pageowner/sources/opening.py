@@ -14,6 +14,7 @@ from pageowner.sources.demo import open_demo
 from pageowner.sources.elfcore import CoreSource
 from pageowner.sources.kdumpfile import open_flattened, open_kdump
 from pageowner.sources.live import BTF, open_live, own_cost
+from pageowner.sources.own_pages import OwnPages
 from pageowner.sources.qemu import open_qemu
 from pageowner.sources.selection import SourceSelection
 from pageowner.sources.sniff import SourceKind, is_kcore, sniff
@@ -30,6 +31,7 @@ def open_source(selection: SourceSelection) -> Kernel:
     if live:
         kernel = _kernel(open_live(), selection, _running_btf())
         kernel.last_words.append(own_cost)
+        kernel.own_pages = OwnPages().pfns
         return kernel
     if selection.kind == "qemu" and selection.address is not None:
         return _kernel(open_qemu(selection.address, selection.pause), selection)
