@@ -46,10 +46,8 @@ def main() -> None:
         figures = {
             name: [measure(list(map(str, line))) for _ in range(rounds)] for name, line in lines.items()
         }
-        same = ours.read_bytes() == theirs.read_bytes()
-        print(
-            f"{records} records, {text.stat().st_size >> 20} MiB; the outputs are {'equal' if same else 'DIFFERENT'}"
-        )
+        same = "equal" if ours.read_bytes() == theirs.read_bytes() else "DIFFERENT"
+        print(f"{records} records, {text.stat().st_size >> 20} MiB; the outputs are {same}")
     report(figures)
 
 

@@ -22,13 +22,17 @@ def chunks(blocks: Iterable[bytes]) -> Iterator[bytes]:
     """
     rest = b""
     for block in blocks:
-        data = rest + block
-        cut = _last_start(data)
+        cut = _last_start(block)
+        if cut is None:  # perhaps a header lies across the border
+            block, rest = rest + block, b""
+            cut = _last_start(block)
         if cut is None:
-            cut = len(data) if len(data) >= _LONGEST else 0
+            cut = len(block) if len(block) >= _LONGEST else 0
         if cut:
-            yield data[:cut]
-        rest = data[cut:]
+            yield rest + block[:cut] if rest else block[:cut]
+            rest = block[cut:]
+        else:
+            rest = block
     if rest:
         yield rest
 

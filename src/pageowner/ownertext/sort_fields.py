@@ -126,9 +126,9 @@ def _without_ts(header: pl.Series) -> pl.Series:
 
 def _pages(cuts: Cuts) -> I64:
     """2^order of each record, read where the header has it; 1 where no allocator has such an order."""
-    data = np.frombuffer(cuts.data + bytes(32), np.uint8)
+    data = np.frombuffer(cuts.data, np.uint8)
     at = cuts.start + np.array([25, 14, 26])[cuts.kind]
-    digits = [data[at + i].astype(np.int64) - 0x30 for i in range(3)]
+    digits = [data[np.minimum(at + i, len(data) - 1)].astype(np.int64) - 0x30 for i in range(3)]
     order = digits[0]
     for digit in digits[1:]:
         more = (digit >= 0) & (digit <= 9)
