@@ -294,7 +294,10 @@ def _numpy_format(type_: drgn.Type) -> str:
     if size in (1, 2, 4, 8):
         signed = type_.kind == drgn.TypeKind.INT and type_.is_signed
         return f"<{'i' if signed else 'u'}{size}"
-    return f"V{size}"
+    if type_.kind in (drgn.TypeKind.STRUCT, drgn.TypeKind.UNION, drgn.TypeKind.ARRAY):
+        return f"V{size}"
+    # Damaged type information: arithmetic on such a column would fail who knows where.
+    raise LayoutError(f"the target's type information gives a number of {size} bytes (`{type_.type_name()}`)")
 
 
 def _read_around(
