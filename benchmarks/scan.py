@@ -55,7 +55,8 @@ def main() -> None:
     read, scan = statistics.median(reads), statistics.median(scans)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
     print(f"open {opened:.2f} s; read {size >> 20} MiB {read:.2f} s; scan of {pages} pages {scan:.2f} s")
-    print(f"scan / read = {scan / read:.1f}; peak memory {peak} MiB = 300 MiB + {(peak - 300) * 2**20 / pages:.1f} B/page")
+    per_page = (peak - 300) * 2**20 / pages
+    print(f"scan / read = {scan / read:.1f}; peak memory {peak} MiB = 300 MiB + {per_page:.1f} B/page")
 
 
 if __name__ == "__main__":
