@@ -136,5 +136,6 @@ def test_inside_a_guest(tmp_path: Path, words: str, most: float) -> None:
         document = json.loads((tmp_path / f"summary.{number}").read_text())
         coverage = document["coverage"]
         assert coverage["unreadable"] == 0 and coverage["scanned"] == 1 << 18
-        assert coverage["changed"] <= most * coverage["scanned"]
+        # The first scan brings our own modules into the page cache.
+        assert number == 1 or coverage["changed"] <= most * coverage["scanned"]
         assert "own cost: " in remarks
