@@ -69,7 +69,9 @@ def test_stack_lines_are_the_kernels(capture: Capture, kernel: Any) -> None:
     for line, match in named.items():
         name, offset, module = match[1], int(match[2], 16), (match[3] or "").strip(" []")
         # Static functions of one name are several; one of them is meant.
-        places = np.array(by_name[name, module], np.uint64) + np.uint64(offset)
+        # BPF programs are `[bpf]` in kallsyms, and without a suffix in stacks (bpf_address_lookup()).
+        found = by_name[name, module] or by_name[name, "bpf"]
+        places = np.array(found, np.uint64) + np.uint64(offset)
         if line[1:] not in kernel[1].symbolize(places):
             wrong.append(line)
     assert wrong == []
