@@ -33,7 +33,9 @@ check: $(VENV)/.tests
 	$(PY) -m mypy
 
 lab-test: captures
-	$(PYTEST) --captures $(CAPTURES)
+	kernel=$$($(PY) -m lab kernels $(firstword $(LAB_VERSIONS)) | cut -d' ' -f2) && \
+		PAGEOWNER_VMLINUX=$$kernel/vmlinux PAGEOWNER_CORE=$(CAPTURES)/$(firstword $(LAB_VERSIONS))/core \
+		$(PYTEST) --captures $(CAPTURES)
 
 captures: $(VENV)/.tests
 	rm -rf $(CAPTURES)

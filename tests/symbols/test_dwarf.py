@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from drgn import Program, Type, TypeKind
 
+from pageowner.snapshot.report import Selection, report_tables
+from pageowner.snapshot.scan import open_scan
+from pageowner.sources import open_core
 from pageowner.symbols import SymbolTable, attach
 from pageowner.symbols.attach import read_btf
 from pageowner.symbols.btf import Btf, Kind
@@ -149,3 +154,12 @@ def test_a_kernel_without_kallsyms_is_named_by_its_debug_file(dwarf: Any) -> Non
     addresses = np.linspace(low, high, 5000).astype(np.uint64)[:-1]
     pairs = zip(SymbolTable(table).symbolize(addresses), dwarf[1].symbolize(addresses), strict=True)
     assert sum(ours == theirs for ours, theirs in pairs) > 4900
+
+
+def test_the_report_is_the_same() -> None:
+    texts = []
+    for vmlinux in (None, Path(str(VMLINUX))):
+        tables = report_tables(open_scan(open_core(str(CORE), vmlinux)), Selection(mappings=True))
+        texts.append(pl.concat(list(tables)))
+    assert texts[0].height > 5000
+    assert texts[0].equals(texts[1])
