@@ -299,3 +299,15 @@ def test_lines_end_where_address_pfn_or_kind_do_not_go_on() -> None:
         np.array([10 * SECOND], np.uint64),
     )
     assert (low.start.tolist(), low.end.tolist()) == ([0x1000], [0x4000])
+
+
+def test_neighbouring_gigantic_pages_are_one_run_or_two() -> None:
+    builder = MappingBuilder(1)
+    one = np.array([0], np.int64)
+    gib = 1 << 18
+    builder.add(one, np.array([1 << 30], np.uint64), one + gib, one + 2 * gib, np.array([8], np.uint8))
+    found = builder.finish().of_blocks(np.array([gib + 5, 2 * gib + 7]), np.array([1, 1]))
+    assert sorted(zip(found.pfn.tolist(), found.va.tolist(), strict=True)) == [
+        (gib + 5, (1 << 30) + 5 * 4096),
+        (2 * gib + 7, (2 << 30) + 7 * 4096),
+    ]

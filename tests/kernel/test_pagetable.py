@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pageowner.kernel.mapping import DEVICE, GIGANTIC, HUGE, MIGRATING, REPEAT, SPECIAL, Mappings
@@ -263,6 +263,7 @@ def test_equal_tables_of_many_processes_are_stored_once() -> None:
     ),
     levels=st.sampled_from([4, 5]),
 )
+@example([0, 2_097_128_577, 129, 0, 0, 0, 0, 1048577], 4)
 @settings(max_examples=30)
 def test_garbage_ends(words, levels):  # type: ignore[no-untyped-def]
     """Every page is a table of every level, full of pointers at each other."""

@@ -12,6 +12,7 @@ from pageowner.kernel.mapping import (
     CLASSES,
     GROUP_BITS,
     I64,
+    REPEAT,
     SWAP_DTYPE,
     U8,
     U32,
@@ -20,6 +21,7 @@ from pageowner.kernel.mapping import (
     Groups,
     Mappings,
     Tier,
+    expand,
 )
 
 
@@ -77,6 +79,8 @@ class MappingBuilder:
 
     def add(self, mm: I64, va: U64, pfn: I64, n: I64, flags: U8) -> None:
         """Runs of *n* pages from *pfn* on, at *va* of *mm* (a group: from the start of its table)."""
+        if len(n) and int(n.max()) > CLASSES[-1]:
+            mm, va, pfn, n, flags = _split(mm, va, pfn, n, flags)
         self.runs += len(mm)
         length_class = np.searchsorted(np.array(CLASSES), n)
         code = (pfn >> 32 << 16) | (flags.astype(np.int64) << 8) | (length_class << 1) | self.is_group(mm)
@@ -126,6 +130,15 @@ class MappingBuilder:
         order = np.argsort(group, kind="stable")
         start = np.searchsorted(group[order], np.arange(len(once) + 1))
         return Groups(start, mm[order].astype(np.int64), va[order].astype(np.uint64), once)
+
+
+def _split(mm: I64, va: U64, pfn: I64, n: I64, flags: U8) -> tuple[I64, U64, I64, I64, U8]:
+    """The same runs, cut where they are longer than the longest class: neighbouring 1 GiB entries."""
+    row, part = expand(np.zeros_like(n), -(-n // CLASSES[-1]))
+    skip = part * CLASSES[-1]
+    moved = np.where(flags[row] & REPEAT, 0, skip)
+    va = va[row] + (skip.astype(np.uint64) << np.uint64(12))
+    return mm[row], va, pfn[row] + moved, np.minimum(n[row] - skip, CLASSES[-1]), flags[row]
 
 
 def _tier(
