@@ -35,7 +35,7 @@ check: $(VENV)/.tests
 lab-test: captures
 	kernel=$$($(PY) -m lab kernels $(firstword $(LAB_VERSIONS)) | cut -d' ' -f2) && \
 		PAGEOWNER_VMLINUX=$$kernel/vmlinux PAGEOWNER_CORE=$(CAPTURES)/$(firstword $(LAB_VERSIONS))/core \
-		$(PYTEST) --captures $(CAPTURES)
+		$(PYTEST) --captures=$(CAPTURES) tests
 
 captures: $(VENV)/.tests
 	rm -rf $(CAPTURES)

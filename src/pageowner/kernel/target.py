@@ -32,6 +32,8 @@ PAGE_SIZE = 1 << PAGE_SHIFT
 # x86-64 maps the kernel image at __START_KERNEL_map, 1 GiB long at most (see x86_64/mm.rst).
 START_KERNEL_MAP = 0xFFFFFFFF80000000
 KERNEL_IMAGE_SIZE = 1 << 30
+# What drgn raises for types that contradict themselves: flipped bits of BTF can make up any type.
+DAMAGED_TYPE = (TypeError, RecursionError)
 # The direct map is at most 64 TiB with 4 paging levels, 32 PiB with 5.
 DIRECT_MAP_SIZE = {4: 1 << 46, 5: 1 << 55}
 
@@ -111,7 +113,7 @@ class Kernel:
         for member in members:
             try:
                 return int(drgn.offsetof(self.prog.type(type_name), member))
-            except LookupError:
+            except (LookupError, *DAMAGED_TYPE):
                 continue
         raise LookupError(f"{type_name} has no member {' or '.join(members)}")
 
@@ -129,7 +131,7 @@ class Kernel:
         for column, members in fields.items():
             member, offset = _first_member(type_, (members,) if isinstance(members, str) else members)
             names.append(column)
-            formats.append(_numpy_format(member))
+            formats.append(_format_of(member, f"{type_name}.{column}"))
             offsets.append(offset)
         spec = {"names": names, "formats": formats, "offsets": offsets, "itemsize": int(type_.size or 0)}
         return np.dtype(spec)  # type: ignore[call-overload,no-any-return]
@@ -270,7 +272,7 @@ def _first_member(type_: drgn.Type, members: tuple[str, ...]) -> tuple[drgn.Type
         try:
             offset = int(drgn.offsetof(type_, name))
             return _member_type(type_, name), offset
-        except LookupError:
+        except (LookupError, *DAMAGED_TYPE):
             continue
     raise LookupError(f"{type_.type_name()} has no member {' or '.join(members)}")
 
@@ -281,6 +283,13 @@ def _member_type(type_: drgn.Type, dotted: str) -> drgn.Type:
             type_ = type_.type
         type_ = type_.member(part).type
     return type_
+
+
+def _format_of(type_: drgn.Type, name: str) -> str:
+    try:
+        return _numpy_format(type_)
+    except DAMAGED_TYPE as error:
+        raise LayoutError(f"the target's type information is damaged (`{name}`: {error})") from error
 
 
 def _numpy_format(type_: drgn.Type) -> str:

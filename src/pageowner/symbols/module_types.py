@@ -49,7 +49,7 @@ class ModuleTypes:
         for module in walk_list(head, "struct btf_module", "list", MAX_MODULES, self.notes):
             try:
                 loaded.append(BtfTypes(self._prog, self._split(module.btf), self._base))
-            except (FaultError, SymbolsError, LookupError, AttributeError, RecursionError) as error:
+            except (FaultError, SymbolsError, LookupError, AttributeError, TypeError, RecursionError) as error:
                 self.notes.append(f"types of the module with BTF at {module.value_():#x}: {error}")
         return loaded
 

@@ -43,7 +43,8 @@ def _known(prog: Program, name: str, load: Loader, notes: list[str]) -> list[Reg
         return []
     try:
         return load(head, notes)
-    except (FaultError, LookupError, AttributeError, SymbolsError) as error:
+    # TypeError, RecursionError: what drgn says of types that damaged BTF made up.
+    except (FaultError, LookupError, AttributeError, SymbolsError, TypeError, RecursionError) as error:
         notes.append(f"symbols from {name}: {error}")
         return []
 
