@@ -15,7 +15,7 @@ import drgn
 import numpy as np
 import numpy.typing as npt
 
-from pageowner.errors import LayoutError
+from pageowner.errors import DAMAGED_TYPE, LayoutError
 from pageowner.kernel.gather import gather_rows
 
 if TYPE_CHECKING:
@@ -32,9 +32,8 @@ PAGE_SIZE = 1 << PAGE_SHIFT
 # x86-64 maps the kernel image at __START_KERNEL_map, 1 GiB long at most (see x86_64/mm.rst).
 START_KERNEL_MAP = 0xFFFFFFFF80000000
 KERNEL_IMAGE_SIZE = 1 << 30
-# What drgn raises for types that contradict themselves: flipped bits of BTF can make up any type.
-DAMAGED_TYPE = (TypeError, RecursionError)
 # The direct map is at most 64 TiB with 4 paging levels, 32 PiB with 5.
+PAGE_OFFSET_BASE = {4: 0xFFFF888000000000, 5: 0xFF11000000000000}
 DIRECT_MAP_SIZE = {4: 1 << 46, 5: 1 << 55}
 
 
@@ -160,7 +159,10 @@ class Kernel:
     @cached_property
     def page_offset(self) -> int:
         """``page_offset_base``: where the direct map of all physical memory starts."""
-        return int(self.object("page_offset_base"))
+        try:
+            return int(self.object("page_offset_base"))
+        except LookupError:  # no CONFIG_DYNAMIC_MEMORY_LAYOUT: where it always was
+            return PAGE_OFFSET_BASE[self.paging_levels]
 
     @cached_property
     def phys_base(self) -> int:

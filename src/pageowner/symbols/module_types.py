@@ -6,7 +6,7 @@ from __future__ import annotations
 import drgn
 from drgn import FaultError, Object, Program, Type
 
-from pageowner.errors import SymbolsError
+from pageowner.errors import DAMAGED_TYPE, SymbolsError
 from pageowner.symbols.btf import Btf
 from pageowner.symbols.btf_types import BtfTypes
 from pageowner.symbols.walk import walk_list
@@ -49,7 +49,7 @@ class ModuleTypes:
         for module in walk_list(head, "struct btf_module", "list", MAX_MODULES, self.notes):
             try:
                 loaded.append(BtfTypes(self._prog, self._split(module.btf), self._base))
-            except (FaultError, SymbolsError, LookupError, AttributeError, TypeError, RecursionError) as error:
+            except (FaultError, SymbolsError, LookupError, AttributeError, *DAMAGED_TYPE) as error:
                 self.notes.append(f"types of the module with BTF at {module.value_():#x}: {error}")
         return loaded
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from drgn import FaultError, Object, Program
 
-from pageowner.errors import SymbolsError
+from pageowner.errors import DAMAGED_TYPE, SymbolsError
 from pageowner.symbols.regions import Others, Region
 from pageowner.symbols.walk import walk_list
 
@@ -43,8 +43,7 @@ def _known(prog: Program, name: str, load: Loader, notes: list[str]) -> list[Reg
         return []
     try:
         return load(head, notes)
-    # TypeError, RecursionError: what drgn says of types that damaged BTF made up.
-    except (FaultError, LookupError, AttributeError, SymbolsError, TypeError, RecursionError) as error:
+    except (FaultError, LookupError, AttributeError, SymbolsError, *DAMAGED_TYPE) as error:
         notes.append(f"symbols from {name}: {error}")
         return []
 
