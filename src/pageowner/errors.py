@@ -7,7 +7,6 @@ place (``commands.main``), which also takes the exit status from it.
 
 from __future__ import annotations
 
-
 # What drgn raises for types that contradict themselves: flipped bits of BTF can make up any type.
 DAMAGED_TYPE = (TypeError, RecursionError)
 
