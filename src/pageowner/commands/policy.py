@@ -51,7 +51,7 @@ def explain(error: Exception) -> str:
     if isinstance(error, MemoryError):
         return "out of memory"
     kind = type(error).__name__
-    if kind in ("LookupError", "ObjectNotFoundError"):  # not KeyError or IndexError: a probe that found nothing
+    if kind in ("LookupError", "ObjectNotFoundError"):  # a probe that found nothing
         return f"the target lacks what this needs, or its types are damaged ({error})"
     return f"internal error ({kind}: {error}); please report it, with what PAGEOWNER_DEBUG=1 shows"
 
