@@ -26,6 +26,7 @@ ANON_CELLS = {"mmap anon", "anon", "mmap anon swapcache", "anon swapcache"}
 CACHE_CELLS = {"", "mmap"}
 ALLOWED: dict[str, set[str]] = {
     "FREE_PAGE": {"buddy", ""},  # the flag is on the first page of a block only
+    "PCP_FREE_PAGE": {"", "buddy"},  # pages move between the free lists without a new record
     "SLAB_PAGE": {"slab"},
     "ANON_PAGE": ANON_CELLS,
     "SWAPCACHE_PAGE": ANON_CELLS | {"swapcache", "mmap swapcache"},
