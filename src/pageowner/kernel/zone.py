@@ -9,7 +9,7 @@ import polars as pl
 from pageowner.kernel.target import Kernel
 
 _MOST_NODES = 1 << 10
-_SCHEMA = {
+ZONE_SCHEMA = {
     "node": pl.Int32,
     "zone": pl.String,
     "zone_index": pl.Int32,
@@ -34,7 +34,7 @@ def read_zones(kernel: Kernel) -> pl.DataFrame:
             kernel.notes.append(f"the zones of node {node} are not in the source: totals lack them")
             continue
         rows += [row for row in found if row is not None]
-    return pl.DataFrame(rows, schema=_SCHEMA, orient="row")
+    return pl.DataFrame(rows, schema=ZONE_SCHEMA, orient="row")
 
 
 def nodes(kernel: Kernel) -> list[tuple[int, drgn.Object]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from pageowner.errors import SourceError
+from pageowner.kernel.zone import ZONE_SCHEMA
 from pageowner.ownertext.cuts import FREED, Cuts
 from pageowner.ownertext.health import Health
 from pageowner.ownertext.intern import Tails
@@ -17,23 +18,13 @@ from pageowner.ownertext.source import open_text
 from pageowner.snapshot.keys import NOTHING, function, owner_key, stack_key
 from pageowner.snapshot.scan import Coverage
 from pageowner.snapshot.tables import LAYER_SCHEMA, Snapshot
-from pageowner.snapshot.usage import OWNER_SCHEMA, STACK_SCHEMA, USAGE_SCHEMA
+from pageowner.snapshot.usage import OWNER_SCHEMA, STACK_SCHEMA, usage_table
 from pageowner.sources import SourceSelection
 from pageowner.sources.sniff import SourceKind, sniff
 
 _BY = ("word", "named", "tail", "node", "zone", "order")
 _PARTS_AT_ONCE = 64
 _NODE_SCHEMA = {"node": pl.Int32, "kind": pl.String, "pages": pl.Int64}
-_ZONE_SCHEMA = {
-    "node": pl.Int32,
-    "zone": pl.String,
-    "zone_index": pl.Int32,
-    "address": pl.UInt64,
-    "start": pl.Int64,
-    "spanned": pl.Int64,
-    "present": pl.Int64,
-    "managed": pl.Int64,
-}
 _COUNTER_SCHEMA = {
     "name": pl.String,
     "kernel": pl.Int64,
@@ -179,18 +170,7 @@ def _stacks(tails: pl.DataFrame) -> pl.DataFrame:
 
 
 def _usage(named: pl.DataFrame, stacks: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    usage = (
-        named.join(stacks.select("tail", "stack"), on="tail", how="left")
-        .with_columns(pl.col("stack").fill_null(NOTHING))
-        .group_by("id", "stack", "node", "zone", "order")
-        .agg(
-            pl.col("pages").sum(),
-            pl.col("ts_max").max().alias("youngest_ns"),
-            pl.col("ts").min().alias("oldest_ns"),
-        )
-        .select(pl.col(name).cast(kind) for name, kind in USAGE_SCHEMA.items())
-        .sort("pages", "id", "stack", "node", "zone", "order", descending=[True] + [False] * 5)
-    )
+    usage = usage_table(named.join(stacks.select("tail", "stack"), on="tail", how="left"))
     kept = stacks.filter(pl.col("stack") != NOTHING).unique("stack", keep="first", maintain_order=True)
     return usage, kept.select(STACK_SCHEMA.keys()).sort("stack")
 
@@ -205,7 +185,7 @@ def _zones(usage: pl.DataFrame) -> pl.DataFrame:
         pl.lit(0).alias("address"),
         pl.lit(0).alias("start"),
         *(pl.col("pages").alias(name) for name in ("spanned", "present", "managed")),
-    ).cast(_ZONE_SCHEMA)  # type: ignore[arg-type]
+    ).cast(ZONE_SCHEMA)  # type: ignore[arg-type]
 
 
 def _by_node(usage: pl.DataFrame, owners: pl.DataFrame) -> pl.DataFrame:

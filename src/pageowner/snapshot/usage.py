@@ -75,19 +75,8 @@ class Usage:
         )
         names = self._names()
         stacks = self._stacks(sums)
-        usage = (
-            sums.join(names, on=["layer", "row"], how="left")
-            .join(stacks.select("handle", "stack"), on="handle", how="left")
-            .with_columns(pl.col("stack").fill_null(NOTHING))
-            .group_by("id", "stack", "node", "zone", "order")
-            .agg(
-                pl.col("pages").sum(),
-                pl.col("ts_max").max().alias("youngest_ns"),
-                pl.col("ts").min().alias("oldest_ns"),
-            )
-            .select(pl.col(name).cast(kind) for name, kind in USAGE_SCHEMA.items())
-            .sort("pages", "id", "stack", "node", "zone", "order", descending=[True] + [False] * 5)
-        )
+        named = sums.join(names, on=["layer", "row"], how="left")
+        usage = usage_table(named.join(stacks.select("handle", "stack"), on="handle", how="left"))
         pages = usage.group_by("id").agg(pl.col("pages").sum())
         owners = names.unique("id", keep="first").join(pages, on="id").select(OWNER_SCHEMA.keys())
         kept = stacks.unique("stack", keep="first").select(STACK_SCHEMA.keys()).sort("stack")
@@ -120,6 +109,22 @@ class Usage:
             names = [functions[i] for i in frames]
             rows.append((handle, stack_key(names), "\n".join(texts[i] for i in frames), "\n".join(names)))
         return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def usage_table(named: pl.DataFrame) -> pl.DataFrame:
+    """The usage table (:data:`USAGE_SCHEMA`) of rows with ``id``, ``stack`` (null: none), ``node``, ``zone``,
+    ``order``, ``pages``, and ``ts`` and ``ts_max``, their oldest and youngest time."""
+    return (
+        named.with_columns(pl.col("stack").fill_null(NOTHING))
+        .group_by("id", "stack", "node", "zone", "order")
+        .agg(
+            pl.col("pages").sum(),
+            pl.col("ts_max").max().alias("youngest_ns"),
+            pl.col("ts").min().alias("oldest_ns"),
+        )
+        .select(pl.col(name).cast(kind) for name, kind in USAGE_SCHEMA.items())
+        .sort("pages", "id", "stack", "node", "zone", "order", descending=[True] + [False] * 5)
+    )
 
 
 def _sums(frame: pl.DataFrame) -> pl.DataFrame:
