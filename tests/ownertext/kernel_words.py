@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from pageowner.kernel.memmap import page_layout, read_pages
@@ -59,9 +60,13 @@ def _words(header: bytes, place: bytes, flags: bytes, lines: list[bytes]) -> Wor
 
 @dataclass(frozen=True)
 class Ours:
-    """What we make of a core: its records as a table and as text, and the last-free halves."""
+    """What we make of a core: its records as a table and as text, and the last-free halves.
+
+    ``last_event`` is the time of the latest allocation or free of each PFN, ns since boot.
+    """
 
     kernel: Kernel
+    last_event: dict[int, int]
     records: pl.DataFrame
     text: bytes
     freed: pl.DataFrame
@@ -76,13 +81,15 @@ def read_core(core: Path) -> Ours:
     assert not isinstance(owner, NoRecords), owner.reason
     layout, blocks = page_layout(kernel, sections), read_pageblocks(kernel, sections)
     texts = Texts(kernel, blocks.order)
-    shown, freed = [], []
+    shown, freed, events = [], [], {}
     for section in sections:
         records, pages = owner.records(section), read_pages(kernel, layout, section)
         if records is not None:
             types = blocks.page_types(section)
+            latest = np.maximum(records.rows["ts_nsec"], records.rows["free_ts_nsec"])
+            events.update(zip(pages.pfn.tolist(), latest.tolist(), strict=True))
             shown.append(record_table(records, pages, types, owner.visible(records, pages)))
             freed.append(record_table(records, pages, types, owner.freed(records, pages)))
     table, free = pl.concat(shown), pl.concat(freed)
     text = record_bytes(kernel_text(table, texts.tables(table)))
-    return Ours(kernel, table, text, free, freed_text(free, texts.tables(free, "free_handle")), texts)
+    return Ours(kernel, events, table, text, free, freed_text(free, texts.tables(free, "free_handle")), texts)
