@@ -7,7 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from lab import capture, kernels
+from lab import capture, kernels, packages
 from lab.qemu import GuestError
 
 
@@ -22,6 +22,9 @@ def parser() -> argparse.ArgumentParser:
     two = commands.add_parser("fixture", help="filter and compress a capture")
     two.add_argument("capture", type=Path)
     two.add_argument("out", type=Path)
+    pack = commands.add_parser("packages", help="install Debian packages, from another suite if need be")
+    pack.add_argument("names", nargs="+")
+    pack.add_argument("--suite", default="")
     return top
 
 
@@ -31,6 +34,8 @@ def main() -> int:
         if options.command == "kernels":
             for version in options.versions:
                 print(version, kernels.get(version).folder)
+        elif options.command == "packages":
+            packages.install(options.names, options.suite)
         elif options.command == "capture":
             capture.capture(options.name, options.out)
         else:

@@ -11,7 +11,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import initramfs, kernels, markers
+from lab import initramfs, kernels, markers, packages
 from lab.qemu import NODE_MIB, Guest
 
 APPEND = (
@@ -41,8 +41,10 @@ HOSTILE = "page_owner=on debug_pagealloc=on debug_guardpage_minorder=1 hugetlb_f
 # Debian's 6.12.114 and newer oops when debugfs page_owner meets a page that is charged to a child
 # cgroup (README.md), so 6.12 has these pages in a capture of their own, without that text.
 VARIANTS = {
+    "7.2": Variant("7.2", cgroups=True),
     "6.12": Variant("6.12", cgroups=False),
     "6.1": Variant("6.1", cgroups=True),
+    "5.10": Variant("5.10", cgroups=True),
     "6.12-cgroup": Variant("6.12", cgroups=True, text=False, words=HOSTILE),
     "6.12-off": Variant("6.12", cgroups=False, text=False, words=""),
 }
@@ -51,7 +53,7 @@ VARIANTS = {
 def capture(name: str, out: Path) -> None:
     """Make a fresh capture, one of VARIANTS, in the folder `out` (README.md has its files)."""
     variant = VARIANTS[name]
-    kernels.install(kernels.LAB_PACKAGES)
+    packages.install(kernels.LAB_PACKAGES)
     built = kernels.get(variant.version)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="pageowner-lab-") as folder:
@@ -132,7 +134,7 @@ def provenance(name: str, built: kernels.Built, command: list[str], out: Path) -
         "capture": name,
         "kernel": built.kernel.version,
         "origin": built.origin,
-        "fragment": kernels.fragment_hash(),
+        "fragment": kernels.fragment_hash(built.kernel),
         "config_sha256": _sha256(out / "config.txt"),
         "qemu": qemu.splitlines()[0],
         "machine": [word for word in command[1:] if "/" not in word],

@@ -11,6 +11,8 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab import packages
+
 FRAGMENT = Path(__file__).with_name("kernel.config")
 BUILD_PACKAGES = (
     "build-essential bc bison flex libelf-dev libssl-dev dwarves cpio kmod lz4 xz-utils".split()
@@ -20,13 +22,39 @@ LAB_PACKAGES = "qemu-system-x86 busybox-static e2fsprogs libc6-dev gcc cpio".spl
 
 @dataclass(frozen=True)
 class Kernel:
-    """One kernel of the lab: `version` is the name of its folders, `package` Debian's source package."""
+    """One kernel of the lab.
+
+    version: the name of its folders. package: Debian's source package. suite: the Debian suite that holds
+    it, for machines whose own apt sources do not. config: lines that it needs beside kernel.config.
+    """
 
     version: str
     package: str
+    suite: str
+    config: tuple[str, ...] = ()
+
+    @property
+    def fragment(self) -> bytes:
+        """What the kernel is configured with on top of tinyconfig."""
+        return FRAGMENT.read_bytes() + "".join(f"{line}\n" for line in self.config).encode()
 
 
-KERNELS = {k.version: k for k in (Kernel("6.12", "linux-source-6.12"), Kernel("6.1", "linux-source-6.1"))}
+# docs/kernels.md has the same table.
+KERNELS = {
+    k.version: k
+    for k in (
+        Kernel("7.2", "linux-source-7.2", "trixie-backports"),
+        Kernel("6.12", "linux-source-6.12", "trixie"),
+        Kernel("6.1", "linux-source-6.1", "bookworm"),
+        Kernel(
+            "5.10",
+            "linux-source-5.10",
+            "bullseye",
+            # Debug information was a yes or no (up to 5.17), zswap a client of frontswap (up to 6.6).
+            ("CONFIG_DEBUG_INFO=y", "CONFIG_DEBUG_INFO_BTF=y", "CONFIG_FRONTSWAP=y"),
+        ),
+    )
+}
 
 
 @dataclass(frozen=True)
@@ -51,9 +79,9 @@ class Built:
         return sorted(self.folder.glob("modules/*.ko"))
 
 
-def fragment_hash() -> str:
-    """First 12 hexadecimal digits of the SHA-256 of the config fragment."""
-    return hashlib.sha256(FRAGMENT.read_bytes()).hexdigest()[:12]
+def fragment_hash(kernel: Kernel) -> str:
+    """First 12 hexadecimal digits of the SHA-256 of the kernel's config fragment."""
+    return hashlib.sha256(kernel.fragment).hexdigest()[:12]
 
 
 def cache_root() -> Path:
@@ -62,7 +90,7 @@ def cache_root() -> Path:
 
 
 def cache_folder(kernel: Kernel) -> Path:
-    return cache_root() / "kernels" / f"{kernel.version}-{fragment_hash()}"
+    return cache_root() / "kernels" / f"{kernel.version}-{fragment_hash(kernel)}"
 
 
 def get(version: str) -> Built:
@@ -82,12 +110,13 @@ def get(version: str) -> Built:
 
 def build(kernel: Kernel, folder: Path) -> Built:
     """Build `kernel` from its source package and keep the results in `folder`."""
-    install([kernel.package, *BUILD_PACKAGES])
-    work = cache_root() / "build" / f"{kernel.version}-{fragment_hash()}"
+    packages.install(BUILD_PACKAGES)
+    packages.install([kernel.package], kernel.suite)
+    work = cache_root() / "build" / folder.name
     source = unpack(kernel, work)
-    configure(source)
+    configure(kernel, source)
     run(["make", "-s", f"-j{os.cpu_count()}", "bzImage", "modules"], source)
-    origin = f"{kernel.package} {package_version(kernel.package)}"
+    origin = f"{kernel.package} {packages.version(kernel.package)}"
     keep(source, folder, origin)
     shutil.rmtree(work)
     return Built(kernel, folder, origin)
@@ -103,9 +132,10 @@ def unpack(kernel: Kernel, work: Path) -> Path:
     return source
 
 
-def configure(source: Path) -> None:
+def configure(kernel: Kernel, source: Path) -> None:
+    (source / "lab.config").write_bytes(kernel.fragment)
     run(["make", "-s", "tinyconfig"], source)
-    run(["scripts/kconfig/merge_config.sh", "-m", ".config", str(FRAGMENT)], source)
+    run(["scripts/kconfig/merge_config.sh", "-m", ".config", "lab.config"], source)
     run(["make", "-s", "olddefconfig"], source)
 
 
@@ -123,25 +153,6 @@ def keep(source: Path, folder: Path, origin: str) -> None:
     (part / "origin").write_text(origin + "\n")
     shutil.rmtree(folder, ignore_errors=True)
     part.rename(folder)
-
-
-def install(packages: list[str]) -> None:
-    """Install what is missing, as root; otherwise say which line would do it."""
-    missing = [p for p in packages if not package_version(p)]
-    if not missing:
-        return
-    line = ["apt-get", "install", "-y", "--no-install-recommends", *missing]
-    if os.geteuid() != 0:
-        raise SystemExit(f"lab: packages are missing; run: sudo {' '.join(line)}")
-    run(line, Path("/"))
-
-
-def package_version(package: str) -> str:
-    """The installed version of a Debian package, or the empty string."""
-    query = ["dpkg-query", "-W", "-f", "${db:Status-Abbrev} ${Version}", package]
-    done = subprocess.run(query, capture_output=True, text=True, check=False)
-    state, _, version = done.stdout.partition(" ")
-    return version.strip() if state.startswith("ii") else ""
 
 
 def run(command: list[str], folder: Path) -> None:

@@ -16,7 +16,7 @@ _FILE = "tools/mm/page_owner_sort.c"
 def page_owner_sort() -> Path:
     """The tool, from the cache or built now.
 
-    Its source is $PAGEOWNER_SORT_SOURCE, or comes out of the newest source package in /usr/src.
+    Its source is $PAGEOWNER_SORT_SOURCE, or comes out of 6.12's source package in /usr/src.
     Raises FileNotFoundError when there is none of these, CalledProcessError when gcc fails.
     """
     tool = cache_root() / "page_owner_sort"
@@ -32,7 +32,7 @@ def _source() -> bytes:
     given = os.environ.get("PAGEOWNER_SORT_SOURCE")
     if given:
         return Path(given).read_bytes()
-    package = next(iter(KERNELS.values())).package
+    package = KERNELS["6.12"].package
     with tarfile.open(f"/usr/src/{package}.tar.xz") as tar:
         member = tar.extractfile(f"{package}/{_FILE}")
         assert member is not None
