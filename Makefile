@@ -9,8 +9,6 @@ PYTEST   := $(PY) -m pytest -n 2
 KERNELS  ?= 6.12 6.1
 CAPTURES := build/captures
 # What holds our answers against the kernel's own words; the rest needs no fresh capture.
-# Depends on where KASLR puts the kernel, not understood yet: run by hand.
-UNSURE := tests/symbols/test_dwarf.py::test_a_kernel_without_kallsyms_is_named_by_its_debug_file
 LAB_TESTS := tests/truth tests/layers tests/kernel tests/symbols tests/ownertext/test_kernel_text.py
 
 .PHONY: help run test check lab-test captures fixtures clean
@@ -39,7 +37,7 @@ check: $(VENV)/.tests
 lab-test: captures
 	kernel=$$($(PY) -m lab kernels $(firstword $(LAB_VERSIONS)) | cut -d' ' -f2) && \
 		PAGEOWNER_VMLINUX=$$kernel/vmlinux PAGEOWNER_CORE=$(CAPTURES)/$(firstword $(LAB_VERSIONS))/core \
-		$(PYTEST) --captures=$(CAPTURES) $(LAB_TESTS) --deselect $(UNSURE)
+		$(PYTEST) --captures=$(CAPTURES) $(LAB_TESTS)
 
 captures: $(VENV)/.tests
 	rm -rf $(CAPTURES)
