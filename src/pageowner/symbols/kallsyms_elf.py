@@ -18,7 +18,8 @@ _NO_SYMBOLS = (SymbolKind.FILE, SymbolKind.SECTION)
 def debug_file_kallsyms(prog: Program) -> Kallsyms | None:
     """The symbols of the debug information that *prog* has loaded; None if it has none.
 
-    Without ``_end``, the text alone is named. Nearly what the kernel would print: which of the aliases at an address comes first may differ.
+    Without ``_end``, the text alone is named. Nearly what the kernel would print: which of the aliases at an
+    address comes first may differ.
     """
     symbols = [one for one in prog.symbols() if one.name and not _left_out(one)]
     if not symbols:
