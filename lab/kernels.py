@@ -30,7 +30,7 @@ class Kernel:
 
     version: str
     package: str
-    suite: str
+    suite: str = ""
     config: tuple[str, ...] = ()
 
     @property

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Debian packages that the lab needs: installed, from another suite of the machine's own mirror if need be."""
+"""Debian packages that the lab needs: installed, from another suite of the machine's mirror if need be."""
 
 from __future__ import annotations
 
@@ -32,7 +32,6 @@ def install(names: list[str], suite: str = "") -> None:
         _run(["apt-get", "update", "-q"])
         if suite and not installable(missing):
             add_suite(suite)
-            _run(["apt-get", "update", "-q"])
     _run(line)
 
 
@@ -51,13 +50,19 @@ def installable(names: list[str]) -> bool:
 
 
 def add_suite(suite: str) -> None:
-    """Write an apt source for a Debian suite and a file that pins it low, where apt keeps such files."""
+    """Make a Debian suite an apt source of this machine, pinned low: two files where apt keeps such ones.
+
+    Raises SystemExit when not root, or as mirror().
+    """
+    if os.geteuid() != 0:
+        raise SystemExit(f"lab: Debian's suite {suite} is no apt source of this machine; run as root")
     uri = mirror(_output(["apt-get", "indextargets", "--format", TARGETS, "Created-By: Packages"]))
     signed = f"Signed-By: {KEYRING}\n" if KEYRING.exists() else ""
     source = f"Types: deb\nURIs: {uri}\nSuites: {suite}\nComponents: main\n{signed}"
     (folder("sourceparts") / f"pageowner-lab-{suite}.sources").write_text(source)
     pin = f"Package: *\nPin: release n={suite}\nPin-Priority: {PRIORITY}\n"
     (folder("preferencesparts") / f"pageowner-lab-{suite}").write_text(pin)
+    _run(["apt-get", "update", "-q"])
 
 
 def mirror(targets: str) -> str:
@@ -70,7 +75,7 @@ def mirror(targets: str) -> str:
         uri, _, label = line.partition("|")
         if label == "Debian":
             return uri
-    raise SystemExit("lab: no apt source of this machine is Debian's archive: add one, or set PAGEOWNER_KERNELS")
+    raise SystemExit("lab: none of this machine's apt sources is Debian's archive; add one")
 
 
 def folder(part: str) -> Path:
