@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 from lab import initramfs, kernels
-from lab.qemu import ACCEL, Guest
+from lab.qemu import ACCEL, Guest, GuestError
 
 READY = "LAB idle"
 DONE = "LAB done"
@@ -35,6 +35,13 @@ class SmallGuest(Guest):
         self._process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL)
         self._qmp = None
 
+    def wait_for_end(self, seconds: float) -> None:
+        """Wait until the guest has switched itself off; GuestError when it takes too long."""
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired as error:
+            raise GuestError(f"the guest did not end in {seconds:.0f} s: see {self.console}") from error
+
 
 def idle(work: Path, version: str, *, words: str = "page_owner=on", device: bool = True) -> SmallGuest:
     """A booted guest with a few processes and files, which does nothing more. Use as a context manager."""
@@ -42,10 +49,10 @@ def idle(work: Path, version: str, *, words: str = "page_owner=on", device: bool
     return _ready(guest, READY, 120)
 
 
-def running(work: Path, version: str, script: str, *, words: str = "page_owner=on", mib: int = 1024) -> str:
-    """Run a shell *script* inside a guest whose root is the host's file system, read-only; its output.
+def scripted(work: Path, version: str, script: str, *, words: str, mib: int) -> SmallGuest:
+    """A guest that runs a shell *script* as root on the host's file system, read-only; a context manager.
 
-    ``/tmp`` is the guest's own. The script runs as root; the guest is gone when this returns.
+    ``/tmp`` is the guest's own, but for ``/tmp/work``, which is *work*.
     """
     (work / "script").write_text(script)
     options = []
@@ -54,7 +61,12 @@ def running(work: Path, version: str, script: str, *, words: str = "page_owner=o
         options += ["-fsdev", share]
         options += ["-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}"]
     image = kernels.get(version).image
-    with SmallGuest(image, work, f"{APPEND} lab_script=1 {words}", mib, True, options) as guest:
+    return SmallGuest(image, work, f"{APPEND} lab_script=1 {words}", mib, True, options)
+
+
+def running(work: Path, version: str, script: str, *, words: str = "page_owner=on", mib: int = 1024) -> str:
+    """The output of a shell *script* inside such a guest, which is gone when this returns."""
+    with scripted(work, version, script, words=words, mib=mib) as guest:
         guest.wait_for(DONE, 900)
     return (work / "output").read_text(errors="surrogateescape")
 
