@@ -32,7 +32,7 @@ def debug_file_kallsyms(prog: Program) -> Kallsyms | None:
 def _left_out(symbol: Symbol) -> bool:
     if symbol.kind in _NO_SYMBOLS or symbol.name == "_end":
         return True
-    return symbol.name.startswith(_IGNORED + _ABSOLUTE)
+    return bool(symbol.name.startswith(_IGNORED + _ABSOLUTE))
 
 
 def _letter(symbol: Symbol) -> str:
