@@ -6,7 +6,7 @@ import threading
 import drgn
 import pytest
 from drgn import Program, TypeKind
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pageowner.errors import SymbolsError
@@ -251,6 +251,7 @@ def _touch(kind: drgn.Type) -> None:
         parameter.type.type_name()
 
 
+@example(52, b"\0")  # an array of void
 @given(st.integers(24, len(_busy()) - 1), st.binary(min_size=1, max_size=4))
 def test_corrupt_types_are_one_error(at: int, junk: bytes) -> None:
     data = bytearray(_busy())

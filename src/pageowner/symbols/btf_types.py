@@ -182,7 +182,14 @@ class BtfTypes:
     def _array(self, record: Record) -> Type:
         element, _, length = record.words
         # BTF has 0 for both [] and [0].
-        return self.prog.array_type(self.type(element), length or None)
+        return self.prog.array_type(self._element(element), length or None)
+
+    def _element(self, type_id: int) -> Type:
+        """The type of an array's elements, which must have a size; drgn asks for it only when it is used."""
+        found = self.type(type_id)
+        if found.kind in (TypeKind.VOID, TypeKind.FUNCTION):
+            raise SymbolsError(f"BTF has an array of type {type_id}, which has no size: the BTF is corrupt")
+        return found
 
     def _forward(self, record: Record) -> Type:
         # The complete type is there under the same name, unless no object file had it.
@@ -218,9 +225,9 @@ class BtfTypes:
             return self.type(type_id)
         element, _, length = record.words
         if not length and not last:
-            return self.prog.array_type(self.type(element), 0)
+            return self.prog.array_type(self._element(element), 0)
         if (owner, name) in _FLATTENED:
-            return self._nested(self.type(element), length, _FLATTENED[owner, name])
+            return self._nested(self._element(element), length, _FLATTENED[owner, name])
         return self.type(type_id)
 
     def _nested(self, element: Type, length: int, inner: tuple[int | str, ...]) -> Type:
