@@ -62,6 +62,7 @@ def whole() -> Snapshot:
             "process": table("by-process", [(f"pid 7 ({SECRET})", 1, 1, 1, 0)]),
             "cgroup": table("by-cgroup", [(f"/a/{SECRET}", "online", 1, ""), ("/", "online", 2, "")]),
             "mount": table("by-mount", [(f"/{SECRET}, /b (ext4 1:2)", 1, ""), ("bdev 0:3", 1, "")]),
+            "place": table("by-place", [(0, 9, 0, 1, 9, "Movable", f"pid 7 ({SECRET})", 60)]),
         },
         about={"release": "6.12", "host": SECRET},
         remarks=[f"pid 7 ({SECRET}) is odd"],
@@ -77,6 +78,7 @@ def test_a_whole_snapshot() -> None:
     assert set(told.usage["id"]) == set(told.owners["id"])
     assert not set(told.usage["id"]) & set(source.usage["id"])
     process = told.groupings["process"]["process"][0]
+    assert told.groupings["place"]["process"][0] == process
     assert re.fullmatch(r"pid 7 \(process-[0-9a-f]{10}\)", process)
     assert process in told.owners["owner"].to_list()  # the same pseudonym wherever it stands
     assert told.groupings["cgroup"]["cgroup"][1] == "/"

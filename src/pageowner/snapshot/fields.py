@@ -49,6 +49,7 @@ TABLES = {
     "by-cgroup": "pages charged to cgroups",
     "by-node": "pages of each kind on each node",
     "by-mount": "page cache by file system",
+    "by-place": "where pages lie and since when, in runs",
 }
 """The tables and what they hold. In SQL ``by-process`` is ``by_process``."""
 
@@ -107,6 +108,14 @@ FIELDS = (
     Field("by-mount", "mount", "String", "", "mount points and device"),
     Field("by-mount", "pages", "Int64", PAGES, "in the page cache"),
     Field("by-mount", "kinds", "String", "", "kinds of these, most pages first"),
+    Field("by-place", "pfn", "Int64", "", "first page frame of the run"),
+    Field("by-place", "n", "Int64", PAGES, "pages of the run"),
+    Field("by-place", "node", "Int16", "", "NUMA node"),
+    Field("by-place", "zone", "Int8", "", "zone number: zone_index in zones"),
+    Field("by-place", "block", "Int8", "", "order of a pageblock"),
+    Field("by-place", "mobility", "String", "", "migrate type of the pageblock"),
+    Field("by-place", "process", "String", "", "pid and name of who allocated; null: not recorded"),
+    Field("by-place", "age", "Int32", "s", "at least so long before the last allocation; null: not recorded"),
 )
 
 

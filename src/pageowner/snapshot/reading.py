@@ -37,16 +37,19 @@ def read_snapshot(
     return snapshot
 
 
-def read_everything(selection: SourceSelection, extra: tuple[type[Layer], ...] = ()) -> Snapshot:
+def read_everything(
+    selection: SourceSelection, extra: tuple[type[Layer], ...] = (), by: Iterable[str] | None = None
+) -> Snapshot:
     """The tables of *selection* with every grouping that it has, and with the table of all pages.
 
+    :param by: where a scan is needed, only these groupings.
     :raises SourceError: when it cannot be read.
     """
     if is_text(selection) and selection.path is not None:
         return text_snapshot(selection.path, ["node"])
     if selection.kind == "path" and selection.path is not None and is_snapshot(selection.path):
         return load_snapshot(selection.path)
-    return take_snapshot(open_source(selection), extra, None, pages=True)
+    return take_snapshot(open_source(selection), extra, by, pages=True)
 
 
 def named_tables(snapshot: Snapshot) -> dict[str, pl.DataFrame]:

@@ -47,6 +47,7 @@ _INODE = re.compile(r"(.*)( ino \d+)", re.DOTALL)
 _BPF = re.compile(r"((?:map|prog) \d+ )(.+)", re.DOTALL)
 _MOUNT = re.compile(r"(.*)( \([\w.]+ \d+:\d+\))", re.DOTALL)
 _DEVICE = re.compile(r"[\w.]+ \d+:\d+")
+_NAMED = {"place": "process"}  # the column with names, where it is not called as the grouping
 
 
 class Pseudonyms:
@@ -107,9 +108,9 @@ def redact(snapshot: Snapshot, key: bytes = b"") -> Snapshot:
         usage=usage,
         pages=_owners(snapshot.pages, names) if snapshot.pages.width else snapshot.pages,
         groupings={
-            name: table.with_columns(_mapped(table[name], told[name]))
+            name: table.with_columns(_mapped(table[_NAMED.get(name, name)], told[_NAMED.get(name, name)]))
             for name, table in snapshot.groupings.items()
-            if name in told  # what is not known here does not get out
+            if _NAMED.get(name, name) in told  # what is not known here does not get out
         },
         about={**snapshot.about, "host": names.of("host", snapshot.about.get("host", ""))},
         remarks=[names.process(line) for line in snapshot.remarks],
@@ -134,4 +135,5 @@ def _owners(table: pl.DataFrame, names: Pseudonyms) -> pl.DataFrame:
 def _mapped(column: pl.Series, change: Callable[[str], str]) -> pl.Series:
     if column.dtype != pl.String:
         return column
-    return pl.Series(column.name, [change(text or "") for text in column.to_list()], pl.String)
+    told = {text: change(text) for text in column.unique().to_list() if text is not None}
+    return column.replace(told) if told else column

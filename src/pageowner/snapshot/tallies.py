@@ -17,6 +17,7 @@ from pageowner.kernel.memcg import Memcgs
 from pageowner.kernel.page_flags import read_page_flags
 from pageowner.kernel.path import Paths
 from pageowner.kernel.process_memory import ProcessMemory, read_process_memory
+from pageowner.snapshot.places import ByPlace
 from pageowner.snapshot.scan import Scan, SectionScan
 
 
@@ -202,5 +203,6 @@ TALLIES: dict[str, Callable[[Scan], Tally]] = {
     "cgroup": ByCgroup,
     "node": ByNode,
     "mount": ByMount,
+    "place": ByPlace,
 }
-"""What ``summary --by`` can group by."""
+"""What a scan can count beside owners: ``summary --by``, and where pages lie."""
