@@ -16,6 +16,7 @@ from typing import Protocol, cast
 
 from pageowner.commands import policy
 from pageowner.commands.parser import Arguments, Parser, UsageError
+from pageowner.commands.watching import watching
 
 #: Every command and its one-line help, in the order of ``pageowner --help``.
 COMMANDS: dict[str, str] = {
@@ -32,6 +33,9 @@ COMMANDS: dict[str, str] = {
     "layers": "what each layer claims and needs, and whether it works on this source",
     "doctor": "what is missing to read this host or dump, and the command that fixes it",
 }
+
+#: Commands that make something of the part that had been read when the user said Ctrl-C.
+KEEP = ("report", "summary")
 
 
 class Command(Protocol):
@@ -100,7 +104,10 @@ def _dispatch(argv: list[str]) -> int:
 def _run(name: str, argv: list[str]) -> int:
     if name not in COMMANDS:
         raise UsageError(_unknown(name))
-    return load(name).run(command_parser(name).parse_args(argv, Arguments()))
+    args = command_parser(name).parse_args(argv, Arguments())
+    with watching(keeps=name in KEEP) as watch:
+        status = load(name).run(args)
+    return policy.INTERRUPTED if watch.interrupted else status
 
 
 def _unknown(name: str) -> str:

@@ -21,7 +21,7 @@ from pageowner.kernel.pagetable.tables import TablePages
 from pageowner.kernel.pagetable.unwalked import unwalked_tables
 from pageowner.kernel.pagetable.x86_64 import x86_64
 from pageowner.kernel.sections import read_sections
-from pageowner.kernel.target import Kernel
+from pageowner.kernel.target import PAGE_SHIFT, Kernel
 from pageowner.kernel.task import Tasks, read_tasks
 from pageowner.ownertext.hextext import hex_text
 
@@ -142,6 +142,14 @@ def _read(kernel: Kernel, only: tuple[int, int] | None) -> ProcessMemory:
     mms = read_mms(kernel, tasks, sections.vmemmap, sections.page_size)
     max_pfn = sections.rows[-1].start + sections.rows[-1].n
     arch = x86_64(kernel)
-    mappings, tables, counts = invert(kernel.read_phys, arch, mms.pgd_pfn, max_pfn, only=only)
+    expected = int(mms.rows["pgtables_bytes"].astype(np.float64).sum()) >> PAGE_SHIFT
+    mappings, tables, counts = invert(
+        kernel.read_phys,
+        arch,
+        mms.pgd_pfn,
+        max_pfn,
+        only=only,
+        progress=lambda done: kernel.watch.at("page tables", done, expected),
+    )
     tables = TablePages.join([tables, unwalked_tables(kernel, sections, mms, tables)])
     return ProcessMemory(tasks, mms, mappings, tables, counts)

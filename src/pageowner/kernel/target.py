@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from pageowner.errors import DAMAGED_TYPE, LayoutError
 from pageowner.kernel.gather import gather_rows
+from pageowner.kernel.watch import LOOKING
 
 if TYPE_CHECKING:
     from pageowner.symbols.table import SymbolTable
@@ -58,6 +59,8 @@ class Kernel:
         """True when the source lacks part of what it should hold: the result is partial, exit 4."""
         self.live = False
         """True when memory changes while it is read."""
+        self.watch = LOOKING.get()
+        """Told how far reading has got, and asked whether to go on."""
         self.own_pages: Callable[[], I64] | None = None
         """For the running kernel: sorted PFNs of pages that this process itself has or had."""
         self.excluded: Callable[[I64], Bools] | None = None

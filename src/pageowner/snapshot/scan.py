@@ -125,6 +125,8 @@ class Scan:
     unknown: LayerRun
     page_owner: PageOwner | NoRecords
     coverage: Coverage = field(default_factory=Coverage)
+    stopped: str | None = None
+    """The user ended it before all pages were read: how many were."""
     _walked: bool = False
     _stability: Stability | None = None
 
@@ -139,7 +141,8 @@ class Scan:
     def partial(self) -> bool:
         """Whether the result lacks something that a whole source would have given (exit status 4)."""
         lacks = self.coverage.unreadable or self.coverage.structures
-        return self.kernel.partial or bool(lacks) or any(run.failed for run in self.runs)
+        ended = self.kernel.partial or self.stopped is not None
+        return ended or bool(lacks) or any(run.failed for run in self.runs)
 
     def run(self, first: int = 0, last: int = 1 << 52) -> Iterator[SectionScan]:
         """All sections that hold PFNs *first* … *last*, in order."""
@@ -147,8 +150,14 @@ class Scan:
         if self.kernel.live:
             self._stability = Stability(self.kernel, self.layout, sections)
         self.walk()
+        done, total = 0, sum(section.n for section in sections)
         for section in sections:
+            if self.kernel.watch.stops():
+                self.stopped = f"interrupted: {done} of {total} pages were read"
+                return
             yield self.section(section)
+            done += section.n
+            self.kernel.watch.at("pages", done, total)
 
     def walk(self) -> None:
         """Let the layers enumerate their owners (once)."""

@@ -86,7 +86,8 @@ def take_snapshot(
         stacks=stacks,
         zones=read_zones(kernel),
         layers=layer_table(scan),
-        counters=_counters(kernel, terms),
+        # Sums over a part of memory are to be compared with nothing.
+        counters=balance({}, {}) if scan.stopped else _counters(kernel, terms),
         coverage=scan.coverage,
         groupings={name: tally.frame() for name, tally in grouped.items()},
         pages=pl.concat(runs) if pages else pl.DataFrame(),
@@ -133,7 +134,7 @@ def layer_table(scan: Scan) -> pl.DataFrame:
 
 def remarks(scan: Scan) -> list[str]:
     """What the reader must know of this result, a line each: no records, failed layers, what is missing."""
-    lines = list(scan.kernel.notes)
+    lines = list(scan.kernel.notes) + ([scan.stopped] if scan.stopped else [])
     if isinstance(scan.page_owner, NoRecords):
         lines.append(scan.page_owner.reason)
     lines += [f"layer {run.word} {run.failed}" for run in scan.runs if run.failed]

@@ -9,7 +9,7 @@ per level, and the number of runs is limited.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -85,6 +85,8 @@ class Inverter:
     """Pages from the first to below the second PFN: tables of 4 KiB entries that do not lead there are read
     and counted, but what they map is not taken."""
     pages: list[TablePages] = field(default_factory=list)
+    progress: Callable[[int], None] = lambda tables: None
+    """Told how many tables have been read."""
     _alike: Alike = field(default_factory=Alike)
     _seen: dict[int, npt.NDArray[np.uint8]] = field(default_factory=dict)
 
@@ -116,6 +118,7 @@ class Inverter:
         rows, ok = read_tables(self.read_phys, refs.pfn)
         self.counts.tables += int(ok.sum())
         self.counts.unreadable += int(len(ok) - ok.sum())
+        self.progress(self.counts.tables)
         self.pages.append(TablePages.of(refs.pfn[ok], level, self.builder.first_mm(refs.mm[ok])))
         if level == PGD:
             rows[:, USER_SLOTS:] = 0
@@ -228,14 +231,16 @@ def invert(
     max_pfn: int,
     batch: int = BATCH,
     only: tuple[int, int] | None = None,
+    progress: Callable[[int], None] = lambda tables: None,
 ) -> tuple[Mappings, TablePages, Counts]:
     """All mappings under *pgds*, int64[n] PFNs of the PGDs of mms 0 … n-1 (-1: none).
 
     :param only: leave out 4 KiB mappings of pages other than these, where a whole table has none of them.
+    :param progress: told now and then how many tables have been read.
     :returns: the mappings, the pages that are tables, and what went wrong.
     """
     builder = MappingBuilder(len(pgds), va_bits=arch.va_bits, limit=64 * max_pfn + (1 << 20))
-    inverter = Inverter(read_phys, arch, max_pfn, builder, batch=batch, only=only)
+    inverter = Inverter(read_phys, arch, max_pfn, builder, batch=batch, only=only, progress=progress)
     known = np.flatnonzero(pgds >= 0)
     inverter.run(pgds[known], known)
     return builder.finish(), TablePages.join(inverter.pages), inverter.counts
