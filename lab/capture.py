@@ -6,12 +6,13 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import initramfs, kernels, markers, packages
+from lab import initramfs, kernels, markers, packages, stock
 from lab.qemu import NODE_MIB, Guest
 
 APPEND = (
@@ -47,6 +48,7 @@ VARIANTS = {
     "5.10": Variant("5.10", cgroups=True),
     "6.12-cgroup": Variant("6.12", cgroups=True, text=False, words=HOSTILE),
     "6.12-off": Variant("6.12", cgroups=False, text=False, words=""),
+    **{name: Variant(name, cgroups=True, text=False, words="") for name in stock.STOCK},
 }
 
 
@@ -54,11 +56,13 @@ def capture(name: str, out: Path) -> None:
     """Make a fresh capture, one of VARIANTS, in the folder `out` (README.md has its files)."""
     variant = VARIANTS[name]
     packages.install(kernels.LAB_PACKAGES)
-    built = kernels.get(variant.version)
+    built = (stock if variant.version in stock.STOCK else kernels).get(variant.version)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="pageowner-lab-") as folder:
         command = _run_guest(built, variant, Path(folder), out)
     unpack_stream(out / "save.stream", out)
+    if not (out / "config.txt").exists():
+        shutil.copy(built.folder / "config", out / "config.txt")
     markers.resolve(out)
     (out / "provenance.json").write_text(json.dumps(provenance(name, built, command, out), indent=1) + "\n")
 
@@ -70,7 +74,7 @@ def append(variant: Variant) -> str:
 
 
 def _run_guest(built: kernels.Built, variant: Variant, work: Path, out: Path) -> list[str]:
-    initrd = initramfs.build(work, built.modules)
+    initrd = initramfs.build(work, built.folder / "modules")
     options = disks(work) + ports(out)
     with Guest(built.image, initrd, append(variant), work, options) as guest:
         try:
@@ -134,7 +138,7 @@ def provenance(name: str, built: kernels.Built, command: list[str], out: Path) -
         "capture": name,
         "kernel": built.kernel.version,
         "origin": built.origin,
-        "fragment": kernels.fragment_hash(built.kernel),
+        **({} if name in stock.STOCK else {"fragment": kernels.fragment_hash(built.kernel)}),
         "config_sha256": _sha256(out / "config.txt"),
         "qemu": qemu.splitlines()[0],
         "machine": [word for word in command[1:] if "/" not in word],

@@ -7,6 +7,8 @@ import gzip
 import subprocess
 from pathlib import Path
 
+from lab import modules
+
 HERE = Path(__file__).parent
 BUSYBOX = Path("/bin/busybox")
 FOLDERS = "bin dev proc sys tmp modules mnt".split()
@@ -24,15 +26,26 @@ def compile_workload(work: Path) -> dict[str, Path]:
     return out
 
 
-def build(work: Path, modules: list[Path]) -> Path:
-    """Write initrd.gz below `work` and give its path."""
+def build(work: Path, module_folder: Path) -> Path:
+    """Write initrd.gz below `work` and give its path. Modules come from `module_folder` (lab/modules.py)."""
     files = {f"bin/{name}": path for name, path in compile_workload(work).items()}
     files |= {"bin/busybox": BUSYBOX, "init": HERE / "guest" / "init"}
-    files |= {f"modules/{m.name}": m for m in modules if m.stem == "brd"}
+    files |= module_files(module_folder, work)
     out = work / "initrd.gz"
     with gzip.open(out, "wb", compresslevel=1) as archive:
         archive.write(cpio(files))
     return out
+
+
+def module_files(folder: Path, work: Path) -> dict[str, Path]:
+    """The modules, and `modules/load`: a line per module in the order of loading, with its parameters."""
+    lines, files = [], {"modules/load": work / "load"}
+    for name, data, parameters in modules.load_list(folder):
+        files[f"modules/{name}.ko"] = work / f"{name}.ko"
+        (work / f"{name}.ko").write_bytes(data)
+        lines.append(f"{name} {parameters}\n")
+    (work / "load").write_text("".join(lines))
+    return files
 
 
 def cpio(files: dict[str, Path]) -> bytes:
