@@ -46,7 +46,11 @@ def crash(version: str, out: Path, *, mib: int = 256, words: str = WORDS) -> Pat
         shutil.copyfile(image, work / "bzImage")
         (work / "capture.gz").write_bytes(_capture_initrd())
         with guests.scripted(work, version, SCRIPT, words=words, mib=mib) as guest:
-            guest.wait_for_end(300)
+            try:
+                guest.wait_for_end(300)
+            except GuestError as error:
+                output = (work / "output").read_text(errors="replace") if (work / "output").exists() else ""
+                raise GuestError(f"{error}: {' | '.join(output.splitlines()[-3:])}") from error
         left = work / "vmcore"
         if not left.exists() or left.stat().st_size < LEAST:
             console = (work / "console.log").read_text(errors="replace").splitlines()

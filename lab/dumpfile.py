@@ -14,7 +14,9 @@ from lab.kernels import cache_root
 # keeps hugetlb data, 1.7.6 excludes no free pages; 1.7.8 is right.
 SUITES = {"1.7.2": "", "1.7.6": "trixie", "1.7.8": "sid"}
 # It needs a newer C library than an older release has: all its libraries come along.
-_PACKAGES = ["makedumpfile", *"libc6 libdw1t64 libelf1t64 libzstd1 zlib1g liblzo2-2 liblzma5 libbz2-1.0".split()]
+_PACKAGES = (
+    "makedumpfile libc6 libdw1t64 libelf1t64 libzstd1 zlib1g liblzo2-2 liblzma5 libbz2-1.0".split()
+)
 _DOWNLOAD = ["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download"]
 _LIBRARIES = "usr/lib/x86_64-linux-gnu"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gzip
 import subprocess
+import time
 from pathlib import Path
 
 from lab import initramfs, kernels
@@ -36,11 +37,14 @@ class SmallGuest(Guest):
         self._qmp = None
 
     def wait_for_end(self, seconds: float) -> None:
-        """Wait until the guest has switched itself off; GuestError when it takes too long."""
-        try:
-            self._process.wait(seconds)
-        except subprocess.TimeoutExpired as error:
-            raise GuestError(f"the guest did not end in {seconds:.0f} s: see {self.console}") from error
+        """Wait until the guest has switched itself off; GuestError when it does not."""
+        end = time.monotonic() + seconds
+        while self._process.poll() is None:
+            if DONE in self.console.read_text(errors="replace"):
+                raise GuestError("the guest's script ended, and the guest did not")
+            if time.monotonic() > end:
+                raise GuestError(f"the guest did not end in {seconds:.0f} s: see {self.console}")
+            time.sleep(0.2)
 
 
 def idle(work: Path, version: str, *, words: str = "page_owner=on", device: bool = True) -> SmallGuest:
