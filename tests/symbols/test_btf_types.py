@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 from __future__ import annotations
 
-import threading
-
 import drgn
 import pytest
 from drgn import Program, TypeKind
@@ -208,29 +206,6 @@ def test_a_section_is_no_type() -> None:
     blob.add(Kind.TYPEDEF, "t", section)
     with pytest.raises(SymbolsError, match="is no type"):
         _types(blob).prog.type("t")
-
-
-def test_threads_get_the_same_types() -> None:
-    blob = Blob()
-    word = blob.int(LONG, 8)
-    for i in range(300):
-        blob.struct(f"s{i}", 8, [("a", word, 0)])
-    types = _types(blob)
-    failures: list[BaseException] = []
-
-    def build() -> None:
-        try:
-            for i in range(300):
-                assert types.prog.type(f"struct s{i}").member("a").type.size == 8
-        except BaseException as error:  # a thread's failure is the test's
-            failures.append(error)
-
-    threads = [threading.Thread(target=build) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not failures
 
 
 def _busy() -> bytes:

@@ -46,6 +46,8 @@ _ENUM_INTS = {1: "char", 2: "short int", 4: "int", 8: "long int"}
 class BtfTypes:
     """Types of one program; a BTF id gives the same :class:`drgn.Type` object every time.
 
+    A program is for one thread at a time: drgn lets a second one see a member that the first is still making.
+
     :param prog: program that the types are created in.
     :param btf: the kernel's BTF, or a module's on top of it.
     :param base: with a module's: the kernel's types.
