@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from pageowner.analyses.filters import Filter
 from pageowner.analyses.kinds import pages_by_kind
 from pageowner.kernel.target import Kernel
 from pageowner.snapshot.page_runs import SCHEMA as PAGE_SCHEMA
@@ -65,7 +66,9 @@ class Machine:
         :param freed: the last free of every record instead of its allocation.
         :returns: ``pfn``, and the texts ``header``, ``owner``, ``mapped``, ``pfnline``, ``frames``, ``tail``.
         """
-        tables = list(report_tables(self._scan(), Selection(mappings=True, freed=freed, pfns=pfns)))
+        wanted = Filter(pfns=(pfns,)) if pfns else Filter()
+        selection = Selection(mappings=True, freed=freed, wanted=wanted)
+        tables = list(report_tables(self._scan(), selection))
         return pl.concat(tables) if tables else pl.DataFrame(schema=dict.fromkeys(_TEXTS, pl.String))
 
     def _scan(self) -> Scan:

@@ -12,7 +12,7 @@ import re
 from argparse import ArgumentTypeError
 from pathlib import Path
 
-from pageowner.commands.filters import add_filter_options, filter_of, only
+from pageowner.commands.filters import add_filter_options, filter_of
 from pageowner.commands.options import (
     add_output_options,
     add_source_options,
@@ -57,7 +57,7 @@ def run(args: Arguments) -> int:
         from pageowner.snapshot.reading import read_snapshot
 
         wanted = filter_of(args)
-        snapshots = [only(read_snapshot(one), wanted) for one in chosen]
+        snapshots = [read_snapshot(one, wanted=wanted) for one in chosen]
         found = diff(snapshots)
         if args.json:
             write_diff_json(found, [_name(one) for one in chosen], args.rows, out)

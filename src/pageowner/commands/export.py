@@ -8,7 +8,7 @@ https://www.speedscope.app, and for `pprof` (there with owner, node, zone and or
 
 from __future__ import annotations
 
-from pageowner.commands.filters import add_filter_options, filter_of, only
+from pageowner.commands.filters import add_filter_options, filter_of
 from pageowner.commands.options import (
     add_layer_option,
     add_output_options,
@@ -21,7 +21,6 @@ from pageowner.commands.parser import Arguments, Parser, UsageError
 from pageowner.snapshot.fields import TABLES, sql_name
 
 _OF_TABLES = ("csv", "jsonl", "parquet")
-_FILTERED = ("owners", "usage")
 _OF_STACKS = ("folded", "speedscope", "pprof")
 
 
@@ -54,9 +53,7 @@ def run(args: Arguments) -> int:
         from pageowner.snapshot.reading import named_tables, read_everything
 
         wanted = filter_of(args)
-        if wanted and (args.table or "owners") not in _FILTERED:
-            raise UsageError(f"filters go with stacks and the tables {' and '.join(_FILTERED)}")
-        snapshot = only(read_everything(chosen, extra), wanted)
+        snapshot = read_everything(chosen, extra, wanted=wanted)
         if args.format in _OF_TABLES:
             name, found = args.table or "owners", named_tables(snapshot)
             if name not in found:

@@ -1,73 +1,38 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The filter options, the same on every command that has them."""
+"""The filter options, the same on every command that has them: one table, one parser, one help text.
+
+``add_filter_options`` puts them on a parser, ``filter_of`` reads them, and the tables of what was asked for
+come from ``snapshot.reading.read_snapshot(…, wanted=…)``.
+"""
 
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pageowner.commands.options import pfn_range
 from pageowner.commands.parser import Arguments, Parser
 
 if TYPE_CHECKING:
     from pageowner.analyses.filters import Filter
-    from pageowner.snapshot.tables import Snapshot
 
-_HELP = (
+HELP = (
     "Each may be given several times: any of its values will do; of different ones all must hold. "
-    "GLOB: * and ?. --older and --younger look at whole groups of equal owner, stack, node, zone and order."
+    "GLOB: * and ?. TIME: seconds, or 90s, 5m, 2h, 1d. A page that the option says nothing about (a free "
+    "page has no allocation) is left out. Processes that own pages now go by --owner 'pid 7 *'."
 )
+_MOST_CHARACTERS = 500
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-def add_filter_options(parser: Parser) -> None:
-    """``--kind`` … ``--younger``; read them with ``filter_of``, apply them with ``only``."""
-    group = parser.add_argument_group("only some pages", _HELP)
-    for flag, name, kind, text in (
-        ("--kind", "GLOB", str, "of this kind: SLAB_PAGE, or just slab"),
-        ("--owner", "GLOB", str, "of this owner, as summary and sql name it"),
-        ("--pid", "PID", number, "of this process"),
-        ("--comm", "GLOB", str, "of processes of this name"),
-        ("--node", "N", number, "on this NUMA node"),
-        ("--zone", "NAME", str, "in this zone: DMA32, Normal, …"),
-        ("--order", "A-B", orders, "of this order, or from A to B"),
-        ("--function", "GLOB", str, "with this function in the stack of their allocation"),
-        ("--module", "GLOB", str, "with a function of this module in it"),
-    ):
-        group.add_argument(flag, type=kind, metavar=name, action="append", default=[], help=text)
-    for flag, text in (("--older", "allocated at least"), ("--younger", "allocated less than")):
-        group.add_argument(
-            flag, type=seconds, metavar="SECONDS", help=f"{text} SECONDS before the last recorded allocation"
-        )
-
-
-def filter_of(args: Arguments) -> Filter:
-    """What the options ask for."""
-    from pageowner.analyses.filters import Filter
-
-    return Filter(
-        kinds=tuple(args.kind),
-        owners=tuple(args.owner),
-        pids=tuple(args.pid),
-        comms=tuple(args.comm),
-        nodes=tuple(args.node),
-        zones=tuple(args.zone),
-        orders=tuple(args.order),
-        functions=tuple(args.function),
-        modules=tuple(args.module),
-        older=args.older,
-        younger=args.younger,
-    )
-
-
-def only(snapshot: Snapshot, wanted: Filter) -> Snapshot:
-    """*snapshot* with the usage and owners of *wanted* pages alone; itself when all are wanted."""
-    if not wanted:
-        return snapshot
-    from dataclasses import replace
-
-    from pageowner.analyses.filters import filtered
-
-    usage, owners = filtered(snapshot, snapshot.zones, wanted)
-    return replace(snapshot, usage=usage, owners=owners)
+def glob(text: str) -> str:
+    """A pattern of some length at most."""
+    if not text or len(text) > _MOST_CHARACTERS:
+        raise argparse.ArgumentTypeError(f"a GLOB has 1 to {_MOST_CHARACTERS} characters")
+    return text
 
 
 def number(text: str) -> int:
@@ -88,8 +53,69 @@ def orders(text: str) -> tuple[int, int]:
 
 
 def seconds(text: str) -> float:
-    """Seconds, 0 or more, perhaps with a fraction."""
-    whole, _, fraction = text.partition(".")
-    if not (whole + fraction).isdigit() or not text.isascii() or len(text) > 20:
-        raise argparse.ArgumentTypeError(f"'{text}' is no number of seconds")
-    return float(text)
+    """Seconds, 0 or more, perhaps with a fraction or as minutes, hours, days."""
+    found = re.fullmatch(r"(\d{1,15}(?:\.\d{0,9})?)([smhd]?)", text, re.ASCII)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"'{text}' is no time; write 90, 1.5s, 5m, 2h or 1d")
+    return float(found[1]) * _UNITS[found[2]]
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option: its flag, the member of :class:`pageowner.analyses.filters.Filter` that it fills, how it
+    is read, its placeholder and help. ``once``: it can be given once."""
+
+    flag: str
+    member: str
+    read: Callable[[str], object]
+    placeholder: str
+    help: str
+    once: bool = False
+
+
+OPTIONS = (
+    Option("--kind", "kinds", glob, "GLOB", "of this kind: SLAB_PAGE, or just slab"),
+    Option("--owner", "owners", glob, "GLOB", "of this owner, as summary and sql name it"),
+    Option("--pid", "pids", number, "PID", "allocated by this thread"),
+    Option("--tgid", "tgids", number, "TGID", "allocated by this process"),
+    Option("--comm", "comms", glob, "GLOB", "allocated by processes of this name"),
+    Option("--cgroup", "cgroups", glob, "GLOB", "charged to this cgroup: its path, or the end of it"),
+    Option("--node", "nodes", number, "N", "on this NUMA node"),
+    Option("--zone", "zones", glob, "GLOB", "in this zone: DMA32, Normal, …"),
+    Option("--order", "orders", orders, "A-B", "allocated with this order, or from A to B"),
+    Option("--gfp", "gfps", glob, "GLOB", "with this gfp flag; with all of 'GFP_KERNEL|__GFP_ZERO'"),
+    Option("--migrate-type", "migrate_types", glob, "GLOB", "in pageblocks of this type: Unmovable, CMA, …"),
+    Option("--function", "functions", glob, "GLOB", "with this function in the stack of the allocation"),
+    Option("--module", "modules", glob, "GLOB", "with a function of this module in it"),
+    Option("--pfn", "pfns", pfn_range, "A-B", "from PFN A to PFN B (decimal or 0x…), both included"),
+    Option("--cma", "cmas", glob, "GLOB", "in this CMA area"),
+    Option("--older", "older", seconds, "TIME", "allocated TIME or more before the last allocation", True),
+    Option("--younger", "younger", seconds, "TIME", "allocated less than TIME before the last one", True),
+)
+
+
+def add_filter_options(parser: Parser, without: tuple[str, ...] = ()) -> None:
+    """All of :data:`OPTIONS` but those flags *without*, which the command needs for something else."""
+    group = parser.add_argument_group("only some pages", HELP)
+    for option in OPTIONS:
+        if option.flag in without:
+            continue
+        if option.once:
+            group.add_argument(option.flag, type=option.read, metavar=option.placeholder, help=option.help)
+        else:
+            group.add_argument(
+                option.flag, type=option.read, metavar=option.placeholder, action="append", default=[],
+                help=option.help,
+            )  # fmt: skip
+
+
+def filter_of(args: Arguments, without: tuple[str, ...] = ()) -> Filter:
+    """What the options ask for."""
+    from pageowner.analyses.filters import Filter
+
+    values: dict[str, object] = {}
+    for option in OPTIONS:
+        if option.flag not in without:
+            value = getattr(args, option.flag[2:].replace("-", "_"))
+            values[option.member] = value if option.once else tuple(value)
+    return Filter(**values)  # type: ignore[arg-type]

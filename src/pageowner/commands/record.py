@@ -6,6 +6,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from pageowner.commands.filters import add_filter_options, filter_of
 from pageowner.commands.options import add_layer_option, add_source_options, extra_layers, selection
 from pageowner.commands.parser import Arguments, Parser, UsageError
 
@@ -13,6 +14,7 @@ from pageowner.commands.parser import Arguments, Parser, UsageError
 def add_arguments(parser: Parser) -> None:
     """The options of ``record``."""
     add_source_options(parser)
+    add_filter_options(parser)
     add_layer_option(parser)
     group = parser.add_argument_group("output")
     group.add_argument(
@@ -40,7 +42,7 @@ def run(args: Arguments) -> int:
 
     check_target(args.output, args.force)
     key = _key(args.redact_key)
-    snapshot = read_everything(chosen, extra)
+    snapshot = read_everything(chosen, extra, wanted=filter_of(args))
     if args.redact or args.redact_key:
         snapshot = redact(snapshot, key)
     size = save_snapshot(snapshot, args.output, args.force)

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
+from pageowner.commands.filters import add_filter_options, filter_of
 from pageowner.commands.options import (
     add_layer_option,
     add_output_options,
     add_source_options,
     extra_layers,
-    pfn_range,
     selection,
 )
 from pageowner.commands.output import open_output
@@ -26,11 +26,8 @@ def add_arguments(parser: Parser) -> None:
     group.add_argument("--per-page", action="store_true", help="a line per page of a mixed block")
     group.add_argument("--kernel-format", action="store_true", help="only what the kernel itself prints")
     group.add_argument("--freed", action="store_true", help="the last free of every record")
-    group.add_argument(
-        "--pfn", type=pfn_range, metavar="A-B",
-        help="only blocks from PFN A to PFN B, both included (decimal or 0x…); A alone is one page",
-    )  # fmt: skip
     group.add_argument("--paths", action="store_true", help="the path of each file at the end of its line")
+    add_filter_options(parser)
     add_layer_option(parser)
     add_output_options(parser)
 
@@ -57,7 +54,7 @@ def run(args: Arguments) -> int:
             paths=args.paths,
             freed=args.freed,
             visible_comm=out.isatty(),
-            pfns=args.pfn,
+            wanted=filter_of(args),
         )
         scan = open_scan(open_source(chosen), extra)
         write_report(report_tables(scan, wanted), out)
@@ -70,13 +67,15 @@ def _of_text(args: Arguments, out: BinaryIO) -> int:
     from pageowner.ownertext.health import Health
     from pageowner.ownertext.rewrite import rewritten
     from pageowner.ownertext.source import open_text
+    from pageowner.snapshot.text_chosen import TextChosen
 
     if args.freed:
         raise UsageError("a page_owner text does not say who freed its pages last; --freed needs a kernel")
-    owners, health = not args.kernel_format, Health()
+    owners, health, wanted = not args.kernel_format, Health(), filter_of(args)
+    chosen = TextChosen(args.source, wanted) if wanted else None
     with open_text(args.source) as text:
         pieces = health.cuts(text)
-        for block in rewritten(pieces, owners, args.mappings and owners, args.pfn, visible=out.isatty()):
+        for block in rewritten(pieces, owners, args.mappings and owners, chosen, visible=out.isatty()):
             out.write(block)
         problems = [*([text.problem] if text.problem else []), *health.problems]
     if not health.records:

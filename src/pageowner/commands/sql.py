@@ -6,6 +6,7 @@ For example: pageowner sql "select word, sum(pages)*4096 as bytes from owners gr
 
 from __future__ import annotations
 
+from pageowner.commands.filters import add_filter_options, filter_of
 from pageowner.commands.options import (
     add_layer_option,
     add_output_options,
@@ -27,6 +28,7 @@ def add_arguments(parser: Parser) -> None:
     form = group.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON object, schema pageowner.sql/1")
     form.add_argument("--csv", action="store_true", help="CSV with a header line")
+    add_filter_options(parser)
     add_layer_option(parser)
     add_output_options(parser)
     parser.epilog = help_text()
@@ -42,7 +44,7 @@ def run(args: Arguments) -> int:
         from pageowner.reporters.table import write_table_csv, write_table_json, write_table_text
         from pageowner.snapshot.reading import named_tables, read_everything
 
-        snapshot = read_everything(chosen, extra)
+        snapshot = read_everything(chosen, extra, wanted=filter_of(args))
         found = query(named_tables(snapshot), args.query)
         if args.json:
             write_table_json(found, out)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from pageowner.commands.filters import add_filter_options, filter_of, only
+from pageowner.commands.filters import add_filter_options, filter_of
 from pageowner.commands.options import (
     add_layer_option,
     add_output_options,
@@ -14,7 +14,7 @@ from pageowner.commands.options import (
     use_color,
 )
 from pageowner.commands.output import open_output
-from pageowner.commands.parser import Arguments, Parser, UsageError
+from pageowner.commands.parser import Arguments, Parser
 
 
 def add_arguments(parser: Parser) -> None:
@@ -44,10 +44,9 @@ def run(args: Arguments) -> int:
         from pageowner.snapshot.tallies import TALLIES
 
         wanted = filter_of(args)
-        if wanted and args.by in TALLIES:
-            raise UsageError(f"--by {args.by} counts all pages: with a filter there are --by module and age")
-        snapshot = only(read_snapshot(chosen, extra, by={args.by} & TALLIES.keys()), wanted)
-        options = SummaryOptions(rows=args.rows, color=use_color(args.color, out), part=bool(wanted))
+        snapshot = read_snapshot(chosen, extra, by={args.by} & TALLIES.keys(), wanted=wanted)
+        part = bool(wanted) or "only" in snapshot.about
+        options = SummaryOptions(rows=args.rows, color=use_color(args.color, out), part=part)
         if args.by:
             (write_grouping_json if args.json else write_grouping_text)(snapshot, args.by, options, out)
         else:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import polars as pl
 
@@ -50,7 +50,7 @@ def rewritten(
     pieces: Iterable[Cuts],
     owners: bool = True,
     mappings: bool = False,
-    pfns: tuple[int, int] | None = None,
+    chosen: Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame] | None = None,
     visible: bool = False,
 ) -> Iterator[bytes]:
     """A text of any size again, as ``report`` prints it; what precedes the first record is left out.
@@ -58,14 +58,14 @@ def rewritten(
     :param pieces: as :meth:`pageowner.ownertext.health.Health.cuts` gives them.
     :param owners: with owner lines, where there is none with an inferred one; else without any.
     :param mappings: with the lines that follow owner lines.
-    :param pfns: only blocks from the first to the last of these page frames.
+    :param chosen: gives those of some records that are wanted; it gets the tails met so far, too.
     :param visible: bytes in names that a terminal obeys as ``\\ooo``.
     """
     tails = Tails()
     for cuts in pieces:
         records = records_of(cuts, tails)
-        if pfns is not None:
-            records = records.filter(pl.col("pfn") <= pfns[1], pl.col("pfn") + pl.col("n") > pfns[0])
+        if chosen is not None:
+            records = chosen(records, tails.table())
         records = _with_owners(records, tails.table()) if owners else _without_owners(records)
         if not mappings:
             records = records.with_columns(mapped=pl.lit(""))

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 
+from pageowner.analyses.filters import Filter
 from pageowner.errors import SourceError
 from pageowner.kernel.zone import ZONE_SCHEMA
 from pageowner.ownertext.cuts import FREED, Cuts
@@ -18,6 +20,8 @@ from pageowner.ownertext.source import open_text
 from pageowner.snapshot.keys import NOTHING, function, owner_key, stack_key
 from pageowner.snapshot.scan import Coverage
 from pageowner.snapshot.tables import LAYER_SCHEMA, Snapshot
+from pageowner.snapshot.text_chosen import TextChosen
+from pageowner.snapshot.text_owner import owner_name
 from pageowner.snapshot.usage import OWNER_SCHEMA, STACK_SCHEMA, usage_table
 from pageowner.sources import SourceSelection
 from pageowner.sources.sniff import SourceKind, sniff
@@ -48,10 +52,11 @@ def is_text(selection: SourceSelection) -> bool:
     return path.is_file() and sniff(path).kind is SourceKind.OWNERTEXT
 
 
-def text_snapshot(path: Path, by: Iterable[str] = ()) -> Snapshot:
+def text_snapshot(path: Path, by: Iterable[str] = (), wanted: Filter | None = None) -> Snapshot:
     """The tables of the text at *path* (``-``: standard input). Kinds that it does not say are inferred.
 
     :param by: ``node`` at most: a text does not say more.
+    :param wanted: count these records only.
     :raises SourceError: when it cannot be read, has no records, or does not say what is asked for.
     """
     asked = list(by)
@@ -59,19 +64,21 @@ def text_snapshot(path: Path, by: Iterable[str] = ()) -> Snapshot:
         if name != "node":
             raise SourceError(f"{path}: a page_owner text does not say which pages belong to which {name}")
     with open_text(path) as blocks:
-        found, health = _Sums(), Health()
+        found, health = _Sums(TextChosen(path, wanted) if wanted else None), Health()
         for cuts in health.cuts(blocks):
             found.add(cuts)
         damage = [*([blocks.problem] if blocks.problem else []), *health.problems]
     if not health.records:
         raise SourceError(f"{path} has no page_owner records; give what /sys/kernel/debug/page_owner prints")
-    return found.snapshot(damage, asked)
+    snapshot = found.snapshot(damage, asked)
+    return replace(snapshot, about={"only": str(wanted)}) if wanted else snapshot
 
 
 class _Sums:
     """Adds up pieces of text."""
 
-    def __init__(self) -> None:
+    def __init__(self, chosen: TextChosen | None = None) -> None:
+        self._chosen = chosen
         self.freed = self.inferred = 0
         self._tails = Tails()
         self._parts: list[pl.DataFrame] = []
@@ -80,6 +87,8 @@ class _Sums:
         records = records_of(cuts, self._tails)
         kept = records.filter(pl.col("kind") != FREED)
         self.freed += records.height - kept.height
+        if self._chosen is not None:
+            kept = self._chosen(kept, self._tails.table())
         self.inferred += int(kept.filter(pl.col("inferred")).get_column("n").sum())
         self._parts.append(_summed(kept.select(*_columns())))
         if len(self._parts) >= _PARTS_AT_ONCE:
@@ -120,23 +129,6 @@ def _columns() -> Iterator[pl.Expr]:
     yield pl.col("n").alias("pages")
     yield pl.col("ts_nsec").fill_null(0).alias("ts")
     yield pl.col("ts_nsec").fill_null(0).alias("ts_max")
-
-
-def owner_name() -> pl.Expr:
-    """Who an owner line names, in few words: null where there is no owner line."""
-    line = pl.col("owner").str.replace(r" \+[0-9]+ pages of [0-9]+ other owners$", "")
-    name = line.str.extract(r" (?:slab_name|name|path):(.*)$")
-    caller = line.str.extract(r" caller:(\S+(?: \[[^\]]+\])?)")
-    device, inode = line.str.extract(r" dev ([0-9]+:[0-9]+) "), line.str.extract(r" ino:([0-9]+)")
-    mapped = line.str.contains(r"^ANON_PAGE address 0x[1-9a-f]")
-    pid = line.str.extract(r" pid ([0-9]+)$")
-    task = (
-        pl.when(mapped & pid.is_not_null()).then(pl.format("pid {}", pid))
-        .when(mapped).then(pl.format("pid {} ({})", "tgid", "comm"))
-        .when(line.str.starts_with("ANON_PAGE")).then(pl.lit("not mapped"))
-    )  # fmt: skip
-    rest = line.str.replace(r"^\S+ ?", "").str.replace_all(r" ?0x[0-9a-f]+( - 0x[0-9a-f]+)?", "")
-    return pl.coalesce(pl.format("{} ino {}", device, inode), caller, name, task, rest)
 
 
 def _summed(rows: pl.DataFrame) -> pl.DataFrame:

@@ -7,10 +7,12 @@ from collections.abc import Iterable
 
 import polars as pl
 
+from pageowner.analyses.filters import Filter
 from pageowner.errors import SourceError
 from pageowner.layers.base import Layer
 from pageowner.snapshot.fields import TABLES, sql_name
 from pageowner.snapshot.from_text import is_text, text_snapshot
+from pageowner.snapshot.part import part_of
 from pageowner.snapshot.store import is_snapshot, load_snapshot
 from pageowner.snapshot.tables import Snapshot, take_snapshot
 from pageowner.sources import SourceSelection, open_source
@@ -21,24 +23,28 @@ def read_snapshot(
     extra: tuple[type[Layer], ...] = (),
     by: Iterable[str] = (),
     pages: bool = False,
+    wanted: Filter | None = None,
 ) -> Snapshot:
     """The tables of *selection*: see :func:`pageowner.snapshot.tables.take_snapshot`.
 
     :raises SourceError: when it cannot be read, or a snapshot lacks what is asked for.
     """
     if is_text(selection) and selection.path is not None:
-        return text_snapshot(selection.path, by)
+        return text_snapshot(selection.path, by, wanted)
     if selection.kind != "path" or selection.path is None or not is_snapshot(selection.path):
-        return take_snapshot(open_source(selection), extra, by, pages)
+        return take_snapshot(open_source(selection), extra, by, pages, wanted)
     snapshot = load_snapshot(selection.path)
     lacking = [name for name in by if name not in snapshot.groupings]
     if lacking:
         raise SourceError(f"{selection.path} was recorded without pages by {lacking[0]}")
-    return snapshot
+    return part_of(snapshot, wanted) if wanted else snapshot
 
 
 def read_everything(
-    selection: SourceSelection, extra: tuple[type[Layer], ...] = (), by: Iterable[str] | None = None
+    selection: SourceSelection,
+    extra: tuple[type[Layer], ...] = (),
+    by: Iterable[str] | None = None,
+    wanted: Filter | None = None,
 ) -> Snapshot:
     """The tables of *selection* with every grouping that it has, and with the table of all pages.
 
@@ -46,10 +52,11 @@ def read_everything(
     :raises SourceError: when it cannot be read.
     """
     if is_text(selection) and selection.path is not None:
-        return text_snapshot(selection.path, ["node"])
+        return text_snapshot(selection.path, ["node"], wanted)
     if selection.kind == "path" and selection.path is not None and is_snapshot(selection.path):
-        return load_snapshot(selection.path)
-    return take_snapshot(open_source(selection), extra, by, pages=True)
+        loaded = load_snapshot(selection.path)
+        return part_of(loaded, wanted) if wanted else loaded
+    return take_snapshot(open_source(selection), extra, by, pages=True, wanted=wanted)
 
 
 def named_tables(snapshot: Snapshot) -> dict[str, pl.DataFrame]:

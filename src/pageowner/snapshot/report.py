@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from pageowner.analyses.filters import Filter
 from pageowner.kernel.page_owner import PageOwner
 from pageowner.kernel.pageblock import PageBlocks, read_pageblocks
 from pageowner.kernel.process_memory import ProcessMemory, read_process_memory
@@ -20,6 +21,7 @@ from pageowner.ownertext.tables import Texts, TextTables
 from pageowner.ownertext.unrecorded import tables_without_records, unrecorded_text
 from pageowner.ownertext.write import freed_text, kernel_text
 from pageowner.rawtext import escape_carried
+from pageowner.snapshot.chosen import Chosen
 from pageowner.snapshot.lines import OwnerLines
 from pageowner.snapshot.scan import Scan, SectionScan
 
@@ -28,7 +30,8 @@ I64 = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Selection:
-    """Which records, and what of them. ``pfns``: (first, last), both included; None: all of memory.
+    """Which records, and what of them. ``wanted``: a filter; a block's first page has to match it, and any
+    of its pages a range of page frames.
 
     ``owners``: the line that says what the page is; ``mappings``: who maps it; ``per_page``: a line per
     page of a mixed block; ``paths``: files by path, too; ``freed``: the last-free half instead of the
@@ -41,7 +44,7 @@ class Selection:
     paths: bool = False
     freed: bool = False
     visible_comm: bool = False
-    pfns: tuple[int, int] | None = None
+    wanted: Filter = field(default_factory=Filter)
 
 
 def report_tables(scan: Scan, selection: Selection) -> Iterator[pl.DataFrame]:
@@ -69,11 +72,12 @@ class _Reporter:
         return tables_without_records(self.scan.kernel, self.blocks.order)
 
     def tables(self) -> Iterator[pl.DataFrame]:
-        first, last = self.selection.pfns or (0, 1 << 52)
-        for section in self.scan.run(first, last):
-            records = self._records(section).filter(
-                pl.col("pfn") <= last, pl.col("pfn") + pl.col("n") > first
-            )
+        wanted = self.selection.wanted
+        chosen = Chosen(self.scan, wanted) if wanted else None
+        for section in self.scan.run(*wanted.reach):
+            records = self._records(section)
+            if chosen is not None and records.height:
+                records = chosen.records(section, records)
             if records.height:
                 yield self._texts(section, records)
 

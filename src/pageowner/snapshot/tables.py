@@ -11,12 +11,14 @@ import drgn
 import polars as pl
 
 from pageowner.analyses.balance import balance
+from pageowner.analyses.filters import Filter
 from pageowner.errors import LayoutError
 from pageowner.kernel.counters import read_counters
 from pageowner.kernel.page_owner import NoRecords
 from pageowner.kernel.target import Kernel
 from pageowner.kernel.zone import read_zones
 from pageowner.layers.base import Layer
+from pageowner.snapshot.chosen import Chosen
 from pageowner.snapshot.page_runs import SCHEMA as PAGE_SCHEMA
 from pageowner.snapshot.page_runs import page_runs
 from pageowner.snapshot.scan import Coverage, Scan, open_scan
@@ -60,19 +62,21 @@ def take_snapshot(
     extra: tuple[type[Layer], ...] = (),
     by: Iterable[str] | None = (),
     pages: bool = False,
+    wanted: Filter | None = None,
 ) -> Snapshot:
     """Scan all of memory once and keep the tables.
 
     :param by: names in :data:`pageowner.snapshot.tallies.TALLIES`: group pages by these, too;
         None for all that this kernel has.
     :param pages: keep the table of all pages, too.
+    :param wanted: count these pages only, in every table; there are no counters then.
     """
     scan = open_scan(kernel, extra)
     usage = Usage(scan)
     terms = Tally(scan)
     grouped = _tallies(scan) if by is None else {name: TALLIES[name](scan) for name in by}
     runs = [pl.DataFrame(schema=PAGE_SCHEMA)]
-    for section in scan.run():
+    for section in Chosen(scan, wanted).sections() if wanted else scan.run():
         usage.add(section)
         terms.add(section)
         for tally in grouped.values():
@@ -87,11 +91,11 @@ def take_snapshot(
         zones=read_zones(kernel),
         layers=layer_table(scan),
         # Sums over a part of memory are to be compared with nothing.
-        counters=balance({}, {}) if scan.stopped else _counters(kernel, terms),
+        counters=balance({}, {}) if scan.stopped or wanted else _counters(kernel, terms),
         coverage=scan.coverage,
         groupings={name: tally.frame() for name, tally in grouped.items()},
         pages=pl.concat(runs) if pages else pl.DataFrame(),
-        about=_about(kernel),
+        about=_about(kernel) | ({"only": str(wanted)} if wanted else {}),
         partial=scan.partial,
         remarks=remarks(scan),
     )

@@ -17,7 +17,9 @@ from pageowner.kernel.memcg import Memcgs
 from pageowner.kernel.page_flags import read_page_flags
 from pageowner.kernel.path import Paths
 from pageowner.kernel.process_memory import ProcessMemory, read_process_memory
+from pageowner.snapshot.claims import UNCLAIMED
 from pageowner.snapshot.places import ByPlace
+from pageowner.snapshot.rows import read_cgroups
 from pageowner.snapshot.scan import Scan, SectionScan
 
 
@@ -47,7 +49,9 @@ class ByProcess:
         mappings = self._memory.mappings
         count = mappings.mapcounts(start, n)
         huge = np.append(section.pages.heads.type == page_type.HUGETLB, False)[section.pages.head]
-        weights = (~huge, np.where(huge, 0, 1.0 / np.maximum(count, 1)), ~huge & (count == 1), huge)
+        huge &= (counted := section.layer != UNCLAIMED)
+        plain = counted & ~huge
+        weights = (plain, plain / np.maximum(count, 1), plain & (count == 1), huge)
         runs = mappings.of_blocks(np.array([start]), np.array([n]))
         runs = runs.take(np.flatnonzero((runs.flags & (SPECIAL | MIGRATING)) == 0))
         low = runs.pfn - start
@@ -82,19 +86,13 @@ class ByCgroup:
         self._parts: list[pl.DataFrame] = []
 
     def add(self, section: SectionScan) -> None:
-        heads, start = section.pages.heads, section.pages.section.start
+        heads = section.pages.heads
         if "memcg" not in (heads.rows.dtype.names or ()):
             return
-        word = np.ascontiguousarray(heads.rows["memcg"])
-        charged = np.flatnonzero((word != 0) & (heads.pfn >= start))
-        frame = pl.DataFrame(
-            {
-                "word": word[charged],
-                "layer": section.layer[heads.pfn[charged] - start],
-                "pages": heads.n[charged],
-            }
-        )
-        self._parts.append(frame.group_by("word", "layer").agg(pl.col("pages").sum()))
+        word = np.append(np.ascontiguousarray(heads.rows["memcg"]), np.uint64(0))[section.pages.head]
+        charged = np.flatnonzero((word != 0) & (section.layer != UNCLAIMED))
+        frame = pl.DataFrame({"word": word[charged], "layer": section.layer[charged]})
+        self._parts.append(frame.group_by("word", "layer").agg(pl.len().cast(pl.Int64).alias("pages")))
 
     def frame(self) -> pl.DataFrame:
         """``cgroup`` (path), ``state`` (online or dying), ``pages``, ``pinned_by`` (its kinds, most first).
@@ -103,18 +101,7 @@ class ByCgroup:
         """
         schema = {"word": pl.UInt64, "layer": pl.UInt8, "pages": pl.Int64}
         parts = pl.concat([pl.DataFrame(schema=schema), *self._parts])
-        charges = self._memcgs.charges(parts.get_column("word").to_numpy())
-        known = self._memcgs.get(charges.memcg)
-        rows = [
-            (word, known[m].path, "online" if known[m].online else "dying")
-            for word, m, slab in zip(
-                charges.word.tolist(), charges.memcg.tolist(), charges.slab.tolist(), strict=True
-            )
-            if m in known and not slab
-        ]
-        names = pl.DataFrame(
-            rows, schema={"word": pl.UInt64, "cgroup": pl.String, "state": pl.String}, orient="row"
-        )
+        names = read_cgroups(self._scan.kernel, parts.get_column("word")).rename({"memcg": "word"})
         kinds = _kind_names(self._scan)
         joined = parts.join(names, on="word").join(kinds, on="layer", how="left")
         by_kind = joined.group_by("cgroup", "state", "kind").agg(pl.col("pages").sum())
@@ -135,9 +122,9 @@ class ByNode:
         self._parts: list[pl.DataFrame] = []
 
     def add(self, section: SectionScan) -> None:
-        valid = section.pages.valid
-        node = self._flags.node(section.pages.flags[valid]).astype(np.int32)
-        frame = pl.DataFrame({"node": node, "layer": section.layer[valid]})
+        counted = section.layer != UNCLAIMED
+        node = self._flags.node(section.pages.flags[counted]).astype(np.int32)
+        frame = pl.DataFrame({"node": node, "layer": section.layer[counted]})
         self._parts.append(frame.group_by("node", "layer").agg(pl.len().cast(pl.Int64).alias("pages")))
 
     def frame(self) -> pl.DataFrame:
