@@ -14,6 +14,7 @@ import polars as pl
 
 from pageowner.kernel import page_type
 from pageowner.kernel.iomem import is_ram, ram_ranges, read_iomem
+from pageowner.kernel.lru_gen import LruGen
 from pageowner.kernel.page_flags import flag_mask
 from pageowner.kernel.slab_caches import reclaimable_caches
 from pageowner.kernel.stacks import IRQ, TASK, read_kernel_stacks
@@ -39,6 +40,7 @@ class Tally:
         self._ram = _or_none(lambda: ram_ranges(kernel.memo(read_iomem)))
         self._number = {run.word: run.number for run in scan.all_runs}
         self._reclaimable = _or_none(lambda: np.array(sorted(reclaimable_caches(kernel)), np.uint64))
+        self._generations = _or_none(lambda: LruGen(kernel))
         self._stacks = _or_none(lambda: _stack_keys(kernel)) or {}
         self._kmalloc = next((run for run in scan.runs if run.word == "LARGE_KMALLOC_PAGE"), None)
 
@@ -91,7 +93,12 @@ class Tally:
         own = local & (heads.type == 0) & (heads.refcount > 0)
         flag = {name: ((heads.flags & mask) != 0) & own for name, mask in self._mask.items()}
         evictable = flag["lru"] & ~flag["unevictable"]
-        for name, active in (("active", flag["active"]), ("inactive", ~flag["active"])):
+        young = flag["active"]
+        if self._generations is not None:
+            charged = "memcg" in (heads.rows.dtype.names or ())
+            memcg = heads.rows["memcg"] if charged else np.zeros(len(heads), np.uint64)
+            young = self._generations.active(heads.flags, memcg, young, evictable)
+        for name, active in (("active", young), ("inactive", ~young)):
             self._count(f"{name} anon", heads.n[evictable & active & flag["swapbacked"]].sum())
             self._count(f"{name} file", heads.n[evictable & active & ~flag["swapbacked"]].sum())
         self._count("unevictable", heads.n[flag["lru"] & flag["unevictable"]].sum())
