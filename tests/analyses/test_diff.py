@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import hypothesis.strategies as st
+import polars as pl
 import pytest
 from hypothesis import given
 
@@ -69,6 +72,28 @@ def test_more_processes_than_went_are_growth() -> None:
         ("b", 30 * MB, 30 * MB - 30 * MB // 4), ("c", 10 * MB, 10 * MB - 10 * MB // 4), ("a", -10 * MB, 0),
     ]  # fmt: skip
     assert found.turnover == 10 * MB
+
+
+def test_page_cache_that_can_be_given_back_is_no_growth() -> None:
+    """Read for the first time: no owner went for it. Kept by somebody: growth, though no page is new."""
+    before = [("FILE_PAGE", "ext4 254:0 ino 9", READ, 3 * MB, 3 * MB)]
+    read = ("FILE_PAGE", "ext4 254:0 ino 10", READ, 50 * MB, 50 * MB)
+    found = diff([snapshot(before), snapshot([*before, read, ("SLAB_PAGE", "leak", SLAB, 2)])])
+    assert found.owners.select("owner", "change", "growth").rows() == [
+        ("leak", 2, 2), ("ext4 254:0 ino 10", 50 * MB, 0),
+    ]  # fmt: skip
+    assert found.stacks["growth"].to_list() == [2, 0] and found.most_growth == 2 and found.cache == 50 * MB
+    kept = diff([snapshot(before), snapshot([(*before[0][:4], MB)])])
+    assert kept.owners.select("pages", "change", "growth").row(0) == ([3 * MB, 3 * MB], 0, 2 * MB)
+    assert kept.cache == 0 and kept.most_growth == 2 * MB
+
+
+def test_what_a_snapshot_does_not_tell_is_asked_of_none() -> None:
+    """Texts and snapshots of older versions do not say which page cache can be given back."""
+    old, new = snapshot([("FILE_PAGE", "a", READ, 9, 9)]), snapshot([("FILE_PAGE", "a", READ, 12, 12)])
+    old = replace(old, usage=old.usage.with_columns(reclaimable=pl.lit(None, pl.Int64)))
+    assert diff([old, new]).owners.select("change", "growth").rows() == [(3, 3)]
+    assert diff([new, old]).cache == 0
 
 
 def test_steady_growers_come_first() -> None:

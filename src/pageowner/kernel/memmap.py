@@ -43,7 +43,7 @@ class PageLayout:
     sections: Sections
     dtype: np.dtype[Any]
     second: np.dtype[Any]
-    """Columns that a compound page keeps in its second struct page: order, mapcounts, dtor."""
+    """Columns that a compound page keeps in its second struct page: order, mapcounts, pins, dtor."""
     types: PageTypes
     head_bit: int
     slab_flag: int | None
@@ -134,6 +134,7 @@ def _second_page(kernel: Kernel, page_size: int) -> np.dtype[Any]:
             "",
             (("struct folio", "_entire_mapcount"), ("struct page", "compound_mapcount")),
         ),
+        ("pincount", "<i4", "", (("struct folio", "_pincount"), ("struct page", "compound_pincount"))),
     )
     names, formats, offsets = [], [], []
     for name, fmt, _, places in wanted:

@@ -54,7 +54,8 @@ class References:
         hugetlb = (heads.type == page_type.HUGETLB) & (heads.refcount > 0) & ~heads.torn
         bits = heads.mapping_bits
         of_file = (bits == 0) & (heads.mapping != 0)
-        swap = plain & (bits == 1) & self._has(heads, self._swapcache) & self._has(heads, self._swapbacked)
+        # Files use the same bit for their own purposes. (In the swap cache, shmem has no mapping.)
+        swap = plain & ~of_file & self._has(heads, self._swapcache) & self._has(heads, self._swapbacked)
         cached = plain & of_file
         return Known(
             mappings=np.where(plain | hugetlb, np.maximum(mapcounts, 0), 0).astype(np.int64),

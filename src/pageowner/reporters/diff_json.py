@@ -20,6 +20,7 @@ def write_diff_json(found: Diff, sources: list[str], rows: int, out: BinaryIO) -
         "schema": SCHEMA,
         "sources": sources,
         "turnover": found.turnover * PAGE_BYTES,
+        "cache": found.cache * PAGE_BYTES,
         "most_growth": found.most_growth * PAGE_BYTES,
     }
     tables = {"kinds": found.kinds, "owners": found.owners, "stacks": found.stacks}

@@ -39,9 +39,12 @@ def write_diff_text(found: Diff, options: SummaryOptions, out: BinaryIO) -> None
         for verb, rows in (("grew", grew), ("shrank", shrank)):
             if rows.height:
                 console.print(_table(f"{title} that {verb}", rows, names))
-    if found.turnover:
-        size = human_size(found.turnover * PAGE_BYTES)
-        console.print(f"{size} of new owners, which took the place of others that are gone, is not growth")
+    for pages, what in (
+        (found.turnover, "of new owners, which took the place of others that are gone,"),
+        (found.cache, "more page cache, which the kernel gives back when memory is needed,"),
+    ):
+        if pages:
+            console.print(f"{human_size(pages * PAGE_BYTES)} {what} is not growth", highlight=False)
     out.write(text.getvalue().encode("utf-8", "backslashreplace"))
 
 

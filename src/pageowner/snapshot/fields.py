@@ -63,6 +63,7 @@ FIELDS = (
     Field("usage", "pages", "Int64", PAGES, _PAGES_OF),
     Field("usage", "youngest_ns", "UInt64", NS, "last allocation, after boot; 0: not recorded", "youngest"),
     Field("usage", "oldest_ns", "UInt64", NS, "first allocation that survived, after boot", "oldest"),
+    Field("usage", "reclaimable", "Int64", PAGES, "of these, page cache that nobody maps, holds or locks"),
     Field("owners", "id", "Int64", "", "key: a hash of word and owner, the same on every host"),
     Field("owners", "word", "String", "", "kind: the word that owner lines begin with", "kind"),
     Field("owners", "owner", "String", "", "its name: cache, file, process, function, …"),

@@ -7,10 +7,11 @@ import numpy as np
 import polars as pl
 
 from pageowner.kernel.page_flags import read_page_flags
-from pageowner.kernel.stackdepot import StackDepot
 from pageowner.snapshot.claims import UNCLAIMED
-from pageowner.snapshot.keys import NOTHING, function, owner_key, stack_key
+from pageowner.snapshot.keys import NOTHING, owner_key
+from pageowner.snapshot.reclaimable import Reclaimable
 from pageowner.snapshot.scan import Scan, SectionScan
+from pageowner.snapshot.stack_names import StackNames
 
 _BY = ("layer", "row", "handle", "node", "zone", "order")
 _PARTS_AT_ONCE = 64
@@ -26,6 +27,7 @@ USAGE_SCHEMA = {
     "pages": pl.Int64,
     "youngest_ns": pl.UInt64,
     "oldest_ns": pl.UInt64,
+    "reclaimable": pl.Int64,
 }
 
 
@@ -35,6 +37,7 @@ class Usage:
     def __init__(self, scan: Scan) -> None:
         self._scan = scan
         self._flags = read_page_flags(scan.kernel)
+        self._reclaimable = Reclaimable(scan)
         self._parts: list[pl.DataFrame] = []
 
     def add(self, section: SectionScan) -> None:
@@ -58,6 +61,7 @@ class Usage:
                 "zone": self._flags.zone(flags).astype(np.int8),
                 "order": np.log2(sizes).astype(np.int8),
                 "ts": stamp,
+                "reclaimable": self._reclaimable.of(section)[at].astype(np.int64),
             }
         )
         self._parts.append(
@@ -71,9 +75,10 @@ class Usage:
         sums = (
             _sums(pl.concat(self._parts))
             if self._parts
-            else pl.DataFrame(schema=dict.fromkeys(_BY, pl.Int64))
+            else pl.DataFrame(schema=dict.fromkeys([*_BY, "pages", "ts", "ts_max", "reclaimable"], pl.Int64))
         )
         names = self._names()
+        sums = sums.cast({"layer": pl.UInt8, "row": pl.Int32, "handle": pl.UInt32})
         stacks = self._stacks(sums)
         named = sums.join(names, on=["layer", "row"], how="left")
         usage = usage_table(named.join(stacks.select("handle", "stack"), on="handle", how="left"))
@@ -93,27 +98,14 @@ class Usage:
         return pl.DataFrame(rows, schema=schema, orient="row")
 
     def _stacks(self, sums: pl.DataFrame) -> pl.DataFrame:
-        """``handle``, ``stack`` (its key), ``frames`` (``%pS`` texts), ``functions`` (what the key is of)."""
-        schema = {"handle": pl.UInt32, **STACK_SCHEMA}
-        handles = np.unique(sums.get_column("handle").to_numpy()) if "handle" in sums.columns else np.empty(0)
-        handles = handles[handles != 0]
-        if not len(handles):
-            return pl.DataFrame(schema=schema)
-        found = self._scan.kernel.memo(StackDepot).stacks(handles)
-        unique, inverse = np.unique(found.frames, return_inverse=True)
-        texts = self._scan.kernel.symbols.symbolize(unique)
-        functions = [function(text) for text in texts]
-        rows, bounds = [], found.start.tolist()
-        for handle, low, high in zip(found.handle.tolist(), bounds[:-1], bounds[1:], strict=True):
-            frames = inverse[low:high].tolist()
-            names = [functions[i] for i in frames]
-            rows.append((handle, stack_key(names), "\n".join(texts[i] for i in frames), "\n".join(names)))
-        return pl.DataFrame(rows, schema=schema, orient="row")
+        handles = sums.get_column("handle").unique()
+        return self._scan.kernel.memo(StackNames).table(handles)
 
 
 def usage_table(named: pl.DataFrame) -> pl.DataFrame:
     """The usage table (:data:`USAGE_SCHEMA`) of rows with ``id``, ``stack`` (null: none), ``node``, ``zone``,
-    ``order``, ``pages``, and ``ts`` and ``ts_max``, their oldest and youngest time."""
+    ``order``, ``pages``, ``ts`` and ``ts_max``, their oldest and youngest time; ``reclaimable``, if known."""
+    unknown = pl.lit(None, pl.Int64).alias("reclaimable")
     return (
         named.with_columns(pl.col("stack").fill_null(NOTHING))
         .group_by("id", "stack", "node", "zone", "order")
@@ -121,6 +113,7 @@ def usage_table(named: pl.DataFrame) -> pl.DataFrame:
             pl.col("pages").sum(),
             pl.col("ts_max").max().alias("youngest_ns"),
             pl.col("ts").min().alias("oldest_ns"),
+            pl.col("reclaimable").sum() if "reclaimable" in named.columns else unknown,
         )
         .select(pl.col(name).cast(kind) for name, kind in USAGE_SCHEMA.items())
         .sort("pages", "id", "stack", "node", "zone", "order", descending=[True] + [False] * 5)
@@ -128,4 +121,5 @@ def usage_table(named: pl.DataFrame) -> pl.DataFrame:
 
 
 def _sums(frame: pl.DataFrame) -> pl.DataFrame:
-    return frame.group_by(_BY).agg(pl.col("pages").sum(), pl.col("ts").min(), pl.col("ts_max").max())
+    pages = pl.col("pages", "reclaimable").sum()
+    return frame.group_by(_BY).agg(pages, pl.col("ts").min(), pl.col("ts_max").max())
