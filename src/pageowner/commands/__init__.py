@@ -9,14 +9,14 @@ polars, drgn or rich before ``run``: that keeps ``pageowner --help`` quick.
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, cast
 
-from pageowner.commands import policy
+from pageowner.commands import policy, watching
 from pageowner.commands.parser import Arguments, Parser, UsageError
-from pageowner.commands.watching import watching
 
 #: Every command and its one-line help, in the order of ``pageowner --help``.
 COMMANDS: dict[str, str] = {
@@ -29,7 +29,9 @@ COMMANDS: dict[str, str] = {
     "sort": "page_owner_sort: group the records of a page_owner text, and put the groups in order",
     "sql": "SQL over the tables: owners, usage, stacks, pages, and so on",
     "export": "csv, jsonl, parquet, folded stacks, speedscope, pprof",
+    "html": "all pictures in one HTML file: balance sheet, flame graph, treemap, map of physical memory",
     "blockers": "which few pages stand in the way of a huge page or of taking memory offline",
+    "top": "a live table of owners on the terminal: what grows, how fast, since when",
     "layers": "what each layer claims and needs, and whether it works on this source",
     "doctor": "what is missing to read this host or dump, and the command that fixes it",
 }
@@ -52,7 +54,9 @@ class Command(Protocol):
 
 def entry() -> None:
     """The console script."""
-    sys.exit(main(sys.argv[1:]))
+    status = main(sys.argv[1:])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is said: nothing is left to interrupt
+    sys.exit(status)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -105,7 +109,7 @@ def _run(name: str, argv: list[str]) -> int:
     if name not in COMMANDS:
         raise UsageError(_unknown(name))
     args = command_parser(name).parse_args(argv, Arguments())
-    with watching(keeps=name in KEEP) as watch:
+    with watching.watching(keeps=name in KEEP) as watch:
         status = load(name).run(args)
     return policy.INTERRUPTED if watch.interrupted else status
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from pageowner.analyses.groups import grouping
 from pageowner.analyses.kinds import pages_by_kind, top_owners, totals
@@ -18,9 +18,15 @@ SCHEMA = "pageowner.summary/1"
 
 def write_summary_json(snapshot: Snapshot, options: SummaryOptions, out: BinaryIO) -> None:
     """Write the object to *out*, sizes in pages and bytes as integers."""
+    out.write(json.dumps(summary(snapshot, options), ensure_ascii=True, indent=1).encode() + b"\n")
+
+
+def summary(snapshot: Snapshot, options: SummaryOptions) -> dict[str, Any]:
+    """The object, for whoever else shows it."""
     coverage = asdict(snapshot.coverage)
-    document = {
+    document: dict[str, Any] = {
         "schema": SCHEMA,
+        "partial": snapshot.partial,
         "kinds": pages_by_kind(snapshot.owners).to_dicts(),
         "totals": totals(snapshot.owners, snapshot.zones),
         "counters": snapshot.counters.to_dicts(),
@@ -32,7 +38,7 @@ def write_summary_json(snapshot: Snapshot, options: SummaryOptions, out: BinaryI
     if options.part:
         document["totals"] = {"struct_pages": int(snapshot.owners["pages"].sum())}
         document["counters"] = []
-    out.write(json.dumps(document, ensure_ascii=True, indent=1).encode() + b"\n")
+    return document
 
 
 def write_grouping_json(snapshot: Snapshot, by: str, options: SummaryOptions, out: BinaryIO) -> None:
