@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Ctrl-C at any time: what was read so far, said to be partial, status 130; and the bar while there is time."""
+"""Ctrl-C at any time: what was read so far, said to be partial, status 130; the bar while there is time."""
 
 from __future__ import annotations
 
