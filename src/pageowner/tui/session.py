@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What ``pageowner top`` knows, without a screen: the moments, the view, when to scan, what it has cost."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import polars as pl
+
+from pageowner.analyses.filters import Filter
+from pageowner.analyses.watch import WHOLE, matching
+from pageowner.errors import PageownerError, SourceError
+from pageowner.snapshot.part import part_of
+from pageowner.snapshot.rescan import created
+from pageowner.sources.live import mem_available
+from pageowner.sources.selection import SourceSelection
+from pageowner.tui.client import Client
+from pageowner.tui.cost import cpu_seconds, resident
+from pageowner.tui.filterline import Typed
+from pageowner.tui.pace import Pace
+from pageowner.tui.pages import page_rows
+from pageowner.tui.protocol import Answer, FindPages, Take
+from pageowner.tui.series import Moment, Series
+from pageowner.tui.view import Rows, View, compute
+
+
+@dataclass
+class Cost:
+    """Of this process and its child together: ``cpu``: share of one CPU between the last two scans;
+    ``memory``: bytes that both have; ``scan``: seconds of the last scan."""
+
+    cpu: float = 0.0
+    memory: int = 0
+    scan: float = 0.0
+    _cpu_then: float = 0.0
+    _then: float = 0.0
+
+    def count(self, answer: Answer, of_dead: float) -> None:
+        """Take in what the child says of itself."""
+        now, cpu = time.monotonic(), cpu_seconds() + answer.cpu + of_dead
+        if self._then:
+            self.cpu = (cpu - self._cpu_then) / max(now - self._then, 0.001)
+        self._then, self._cpu_then = now, cpu
+        self.memory, self.scan = resident() + answer.memory, answer.seconds
+
+
+@dataclass
+class Session:
+    """``live``: the last source changes. ``whole``: the moments of all pages; ``series``: those that are
+    looked at, which may be of a filter's pages only."""
+
+    client: Client
+    selections: tuple[SourceSelection, ...]
+    live: bool
+    pace: Pace = field(default_factory=Pace)
+    view: View = field(default_factory=View)
+    cost: Cost = field(default_factory=Cost)
+    paused: bool = False
+    error: str = ""
+    pages: pl.DataFrame | None = None
+    """Where the pages of one owner are, when one has gone that far in."""
+    pages_of: str = ""
+
+    def __post_init__(self) -> None:
+        self.whole = self.series = self._new_series()
+        self._began = self._ended = 0.0
+
+    def _new_series(self) -> Series:
+        return Series(keep_all=not self.live)
+
+    # -- scanning ------------------------------------------------------------------------------
+
+    @property
+    def filling(self) -> bool:
+        """Whether sources are still to be looked at for the first time."""
+        return self.series.next_source < len(self.selections)
+
+    def due(self) -> bool:
+        """Whether it is time for a scan."""
+        if self.filling:
+            return not self._ended or not self.error or self.remaining() <= 0
+        return self.live and not self.paused and self.remaining() <= 0
+
+    def remaining(self) -> float:
+        """Seconds until the next scan."""
+        return self._ended + self.pace.wait(mem_available()) - time.monotonic()
+
+    def request(self) -> Take | None:
+        """What to ask the child for; None when there must be no scan now."""
+        refusal = self.pace.refusal(mem_available()) if self.live and self.series.moments else None
+        if refusal is not None:
+            self.error, self._ended = refusal, time.monotonic()
+            return None
+        self._began = time.monotonic()
+        return Take(min(self.series.next_source, len(self.selections) - 1), self.remote)
+
+    def scanned(self, request: Take, answer: Answer) -> bool:
+        """Take in the answer to a scan; whether there is a new picture."""
+        self._ended = time.monotonic()
+        self.cost.count(answer, self.client.cpu_of_dead)
+        if request.wanted != self.remote:
+            return False  # asked for before the filter was changed
+        if answer.error is not None:
+            self.error = answer.error
+            self.pace.failures += 1
+            if self.filling and not (self.live and request.at == len(self.selections) - 1):
+                self.series.next_source += 1  # a stored source will not mend
+            return False
+        self.error, self.pace.failures, self.pace.scan = "", 0, answer.seconds
+        self.series.next_source = max(self.series.next_source, request.at + 1)
+        self.series.add(self._moment(request, answer))
+        return True
+
+    def _moment(self, request: Take, answer: Answer) -> Moment:
+        selection = self.selections[request.at]
+        then = created(selection)
+        changing = self.live and request.at == len(self.selections) - 1
+        when = datetime.now() if changing else then and then.astimezone()
+        seconds = when.timestamp() if when else 0.0
+        name = str(selection.path.name if selection.path else selection.address or selection.kind)
+        return Moment(self.series.next_number, answer.value, when, seconds, request.at, name, request.wanted)
+
+    # -- the filter ----------------------------------------------------------------------------
+
+    @property
+    def remote(self) -> Filter | None:
+        """The filter that scans apply, since the tables of whole moments do not say enough."""
+        wanted = self.view.typed.wanted
+        return wanted if wanted is not None and self.series is not self.whole else None
+
+    def set_typed(self, typed: Typed) -> None:
+        """Filter by *typed* from now on; where tables cannot tell, scans will."""
+        self.view = View(self.view.by, self.view.steps, typed, self.view.sort, self.view.descending)
+        if typed.wanted is None or self._tables_can_tell(typed.wanted):
+            self.series = self.whole
+            return
+        self.series, self._ended = self._new_series(), 0.0
+
+    def set_group(self, by: str) -> None:
+        """Group by *by* from now on, within what was entered."""
+        self.pages = None
+        view = self.view
+        self.view = View(by, view.steps, view.typed, view.sort, view.descending)
+        if view.typed.wanted is not None and (by in WHOLE) == (self.series is self.whole):
+            self.set_typed(view.typed)
+
+    def _tables_can_tell(self, wanted: Filter) -> bool:
+        if self.view.by in WHOLE or not self.whole.moments:
+            return False
+        try:
+            part_of(self.whole.shown.snapshot, wanted)
+        except SourceError:
+            return False
+        return True
+
+    # -- the table -----------------------------------------------------------------------------
+
+    def rows(self, with_trend: bool) -> Rows | None:
+        """What the table shows; None before the first picture."""
+        if self.pages is not None:
+            frame = page_rows(self.pages)
+            if self.view.typed.text:
+                frame = matching(frame, self.view.typed.text)
+            return Rows(frame, int(frame.get_column("pages").sum()))
+        if not self.series.moments:
+            return None
+        try:
+            return compute(self.view, self.series, with_trend)
+        except KeyError:
+            message = f"this source does not say which pages belong to which {self.view.by}"
+            raise PageownerError(message) from None
+
+    def find_pages(self, key: str) -> FindPages | None:
+        """The question where the pages of row *key* are, when they are one owner's."""
+        where = self.view.pages_of(key)
+        if where is None or not self.series.moments:
+            return None
+        shown = self.series.shown
+        known = shown.snapshot.owners.filter(pl.col("id") == where.id)
+        if not known.height:
+            return None
+        word, owner = known.select("word", "owner").row(0)
+        return FindPages(shown.source, word, owner, where.stack)
