@@ -11,7 +11,7 @@ from pageowner.kernel.target import Kernel
 
 
 class Work:
-    """What a ``with`` block does: ``calls`` made by Python code, ``reads`` of *kernel* and their ``bytes``."""
+    """What a block does: ``calls`` that Python code makes, ``reads`` of *kernel* and their ``bytes``."""
 
     def __init__(self, kernel: Kernel | None = None) -> None:
         self.calls = self.reads = self.bytes = 0
