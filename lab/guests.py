@@ -68,10 +68,18 @@ def scripted(work: Path, version: str, script: str, *, words: str, mib: int) -> 
     return SmallGuest(image, work, f"{APPEND} lab_script=1 {words}", mib, True, options)
 
 
-def running(work: Path, version: str, script: str, *, words: str = "page_owner=on", mib: int = 1024) -> str:
+def running(
+    work: Path,
+    version: str,
+    script: str,
+    *,
+    words: str = "page_owner=on",
+    mib: int = 1024,
+    seconds: float = 900,
+) -> str:
     """The output of a shell *script* inside such a guest, which is gone when this returns."""
     with scripted(work, version, script, words=words, mib=mib) as guest:
-        guest.wait_for(DONE, 900)
+        guest.wait_for(DONE, seconds)
     return (work / "output").read_text(errors="surrogateescape")
 
 
