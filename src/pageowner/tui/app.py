@@ -34,8 +34,7 @@ class TopApp(Board):
     """The program."""
 
     BINDINGS = [  # noqa: RUF012 -- textual's way
-        Binding(key.keys, key.action, key.label, show=bool(key.label), key_display=key.shows.split(" ")[0])
-        for key in KEYS
+        Binding(key.keys, key.action, key.label, show=bool(key.label), key_display=key.short) for key in KEYS
     ]
 
     @property

@@ -17,11 +17,16 @@ class Key:
     help: str
     label: str = ""
 
+    @property
+    def short(self) -> str:
+        """What the footer calls the key: there is little room."""
+        return {"Space": "Spc"}.get(self.shows, self.shows.split(" ")[0])
+
 
 KEYS = (
     Key("question_mark,f1,h", "help", "? h F1", "this list", "Help"),
-    Key("slash,backslash,f3,f4", "filter", "/ \\ F3 F4", "filter: a word, or options of summary", "Filter"),
-    Key("s,f6", "sort", "s F6", "choose what to sort by; < > the column beside, I turns it round", "Sort"),
+    Key("slash,backslash,f3,f4", "filter", "/ F3 F4", "filter: a word, or options as of summary", "Filter"),
+    Key("s,f6", "sort", "s F6", "choose what to sort by; again: the other way round", "Sort"),
     Key("g,f5", "group", "g F5", "group by kind, owner, process, stack, cgroup, node, …", "Group"),
     Key("enter", "enter", "Enter", "go in: kind, its owners, their stacks, their pages, one page", "In"),
     Key("escape,backspace", "leave", "Esc Backspace", "back out; first a filter goes", "Back"),
@@ -30,7 +35,7 @@ KEYS = (
     Key("d", "difference", "d", "what grew and shrank since the mark, as pageowner diff says it", "Diff"),
     Key("left_square_bracket,left", "step(-1)", "[ Left", "the moment (or snapshot) before"),
     Key("right_square_bracket,right", "step(1)", "] Right", "the one after; behind the last it goes on live"),
-    Key("space", "pause", "Spc", "pause: no scan until Space is pressed again", "Pause"),
+    Key("space", "pause", "Space", "pause: no scan until Space is pressed again", "Pause"),
     Key("r,ctrl+l", "rescan", "r Ctrl-L", "scan now"),
     Key("plus,equals_sign", "slower", "+", "longer interval"),
     Key("minus", "faster", "-", "shorter interval"),

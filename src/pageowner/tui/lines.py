@@ -91,7 +91,8 @@ def detail(session: Session, row: Row | None) -> Text:
 def cost(session: Session) -> Text:
     """What watching takes of the machine, and when it goes on."""
     own = session.cost
-    text = f"own cost: {own.cpu:.0%} CPU, {human_size(own.memory)}; scan {own.scan:.1f} s"
+    taken = f"{own.cpu:.0%} CPU, " if session.live else ""
+    text = f"own cost: {taken}{human_size(own.memory)}; scan {own.scan:.1f} s"
     if session.live and not session.paused:
         available = mem_available()
         text += f"; next in {seconds(max(0.0, session.remaining()))}"

@@ -13,7 +13,8 @@ BY = "page"
 def page_rows(found: pl.DataFrame) -> pl.DataFrame:
     """Rows like those of :func:`pageowner.analyses.watch.compared`, one for each of *found*
     (:data:`pageowner.snapshot.find_pages.FOUND_SCHEMA`), by PFN; ``key`` is the PFN."""
-    pfn = pl.col("pfn").map_elements(lambda number: f"0x{number:x}", pl.String)
+    digits = len(f"{max(found.get_column('pfn').to_list(), default=0):x}")
+    pfn = pl.col("pfn").map_elements(lambda number: f"0x{number:0{digits}x}", pl.String)
     who = pl.format(", pid {} ({})", "pid", "comm").fill_null("")
     since = pl.format(", {} s after boot", (pl.col("ts_nsec") / 1e9).round(6)).fill_null("")
     record = pl.when(pl.col("order").is_null()).then(pl.lit("allocation not recorded"))

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from rich.text import Text
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import ScrollableContainer, Vertical
@@ -16,8 +18,22 @@ from textual.widgets.option_list import Option
 from pageowner.errors import PageownerError
 from pageowner.tui.shown import shown
 
+T = TypeVar("T")
 
-class TextScreen(ModalScreen[None]):
+
+class _Over(ModalScreen[T]):
+    """A screen over the table, which goes once: keys may come faster than screens close."""
+
+    _gone = False
+
+    def close(self, result: T) -> None:
+        """Back to the table with *result*."""
+        if not self._gone:
+            self._gone = True
+            self.dismiss(result)
+
+
+class TextScreen(_Over[None]):
     """A text that is longer than the screen, perhaps."""
 
     BINDINGS = [  # noqa: RUF012 -- textual's way
@@ -46,7 +62,7 @@ class TextScreen(ModalScreen[None]):
 
     def action_leave(self) -> None:
         """Back to the table."""
-        self.dismiss(None)
+        self.close(None)
 
     def action_scroll(self, lines: int) -> None:
         """Scroll by lines."""
@@ -67,7 +83,7 @@ class TextScreen(ModalScreen[None]):
         (text.scroll_end if where > 0 else text.scroll_home)(animate=False)
 
 
-class LineScreen(ModalScreen[str | None]):
+class LineScreen(_Over[str | None]):
     """Asks for one line. *check* raises ``PageownerError`` on what makes no sense: its line is shown, and the
     user goes on typing. *typing* is told of every change."""
 
@@ -101,14 +117,14 @@ class LineScreen(ModalScreen[str | None]):
         except PageownerError as error:
             self.query_one("#hint", Static).update(Text(shown(str(error)), "bold red"))
             return
-        self.dismiss(event.value)
+        self.close(event.value)
 
     def action_leave(self) -> None:
         """Nothing is changed."""
-        self.dismiss(None)
+        self.close(None)
 
 
-class ChoiceScreen(ModalScreen[str | None]):
+class ChoiceScreen(_Over[str | None]):
     """A short list, of which one is chosen by arrows, its letter or the mouse."""
 
     BINDINGS = [Binding("escape,backspace,q", "leave", show=False)]  # noqa: RUF012 -- textual's way
@@ -131,16 +147,15 @@ class ChoiceScreen(ModalScreen[str | None]):
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Chosen."""
-        self.dismiss(event.option_id)
+        self.close(event.option_id)
 
-    def on_key(self, event: object) -> None:
+    def on_key(self, event: events.Key) -> None:
         """The first letter of a choice chooses it."""
-        letter = getattr(event, "character", None)
         for name in self._choices:
-            if letter and name.startswith(letter) and letter not in "jkq":
-                self.dismiss(name)
+            if event.character and name.startswith(event.character):
+                self.close(name)
                 return
 
     def action_leave(self) -> None:
         """Nothing is changed."""
-        self.dismiss(None)
+        self.close(None)

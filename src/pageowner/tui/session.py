@@ -23,7 +23,7 @@ from pageowner.tui.pace import Pace
 from pageowner.tui.pages import page_rows
 from pageowner.tui.protocol import Answer, FindPages, Take
 from pageowner.tui.series import Moment, Series
-from pageowner.tui.view import Rows, View, compute
+from pageowner.tui.view import Rows, View, compute, in_order
 
 
 @dataclass
@@ -163,7 +163,7 @@ class Session:
             frame = page_rows(self.pages)
             if self.view.typed.text:
                 frame = matching(frame, self.view.typed.text)
-            return Rows(frame, int(frame.get_column("pages").sum()))
+            return Rows(in_order(frame, self.view), int(frame.get_column("pages").sum()))
         if not self.series.moments:
             return None
         try:

@@ -121,14 +121,15 @@ def compute(view: View, series: Series, with_trend: bool) -> Rows:
         frame = frame.with_columns(trend=pl.lit(None, pl.List(pl.Int64)))
     whole = view.by in WHOLE and view.where
     remark = f"by {view.by} all pages are counted, not only those of {view.steps[-1].title}" if whole else ""
-    return Rows(_sorted(frame, view), int(frame.get_column("pages").sum()), remark)
+    return Rows(in_order(frame, view), int(frame.get_column("pages").sum()), remark)
 
 
 def _of(view: View, moment: Moment) -> pl.DataFrame:
     return _CACHE.rows(moment, view.by, view.where, view.typed)
 
 
-def _sorted(frame: pl.DataFrame, view: View) -> pl.DataFrame:
+def in_order(frame: pl.DataFrame, view: View) -> pl.DataFrame:
+    """*frame* sorted as *view* says."""
     first = _COLUMN[view.sort]
     others = [name for name in ("pages", "kind", "name", "key") if name != first]
     return frame.sort(
