@@ -11,10 +11,10 @@ import lzma
 import re
 from pathlib import Path
 
-# qemu_fw_cfg makes the kernel hand its VMCOREINFO to QEMU.
+# qemu_fw_cfg makes the kernel hand its VMCOREINFO to QEMU; lzo-rle is what zram compresses with by default.
 WANTED = (
-    "qemu_fw_cfg virtio_pci virtio_blk virtio_console virtio_balloon ext4 overlay veth zram brd "
-    "hwpoison-inject"
+    "qemu_fw_cfg virtio_pci virtio_blk virtio_console virtio_balloon ext4 overlay veth lzo-rle "
+    "zram brd hwpoison-inject"
 ).split()
 PARAMETERS = {"brd": "rd_nr=1 rd_size=2048", "zram": "num_devices=2"}
 DEPENDS = re.compile(rb"(?:^|\0)depends=([^\0]*)\0")

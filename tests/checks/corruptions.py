@@ -237,6 +237,9 @@ def one_free_block_too_many(guest: Guest) -> None:
     guest.must_find(NO_PAGE, "free-list")
 
 
+OF_RECORDS = (a_free_page_recorded_as_allocated, a_subpage_with_another_order, a_record_without_a_stack)
+"""What needs page_owner's records to be planted."""
+
 CORRUPTIONS: tuple[Callable[[Guest], None], ...] = (
     mapcount_too_small,
     entry_to_a_free_page,

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pageowner.commands import main
+from pageowner.kernel.page_owner import PageOwner
 from pageowner.kernel.target import Kernel
 from pageowner.reporters.explain_text import write_explain_text
 from pageowner.snapshot.checks.run import CheckRun
@@ -18,7 +19,7 @@ from pageowner.snapshot.explain import explain
 from pageowner.snapshot.scan import open_scan
 from pageowner.sources import open_source
 from pageowner.sources.selection import SourceSelection
-from tests.checks.corruptions import CORRUPTIONS, Guest
+from tests.checks.corruptions import CORRUPTIONS, OF_RECORDS, Guest
 from tests.conftest import Capture
 from tests.plant import Planter
 
@@ -53,7 +54,8 @@ def corrupt(capture: Capture, tmp_path_factory: pytest.TempPathFactory) -> tuple
     planter = Planter(copy, kernel)
     guest = Guest(kernel, planter)
     for corruption in CORRUPTIONS:
-        corruption(guest)
+        if isinstance(guest.scan.page_owner, PageOwner) or corruption not in OF_RECORDS:
+            corruption(guest)
     planter.close()
     return copy, guest
 
