@@ -150,6 +150,7 @@ def _read(kernel: Kernel, only: tuple[int, int] | None) -> ProcessMemory:
         max_pfn,
         only=only,
         progress=lambda done: kernel.watch.at("page tables", done, expected),
+        live=kernel.live,
     )
     tables = TablePages.join([tables, unwalked_tables(kernel, sections, mms, tables)])
     return ProcessMemory(tasks, mms, mappings, tables, counts)

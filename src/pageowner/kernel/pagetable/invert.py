@@ -4,13 +4,14 @@
 Upper levels are read for all mms at once, level by level; the lower two in batches, so that no more than
 a few thousand tables are in memory. A table page is read once; what it maps is packed into runs at once.
 Nothing in a table is trusted: a pointer to nowhere is counted, one that leads back up is met at most once
-per level, and the number of runs is limited.
+per level, and the number of runs is limited. On a live kernel a table may be freed, and be somebody's data,
+before it is read: it counts only if its parent still leads to it afterwards.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -32,23 +33,32 @@ USER_SLOTS = ENTRIES // 2
 
 @dataclass(frozen=True)
 class Refs:
-    """References to tables of one level: ``pfn`` of the table, index of the ``mm``, ``va`` it starts at."""
+    """References to tables of one level: ``pfn`` of the table, index of the ``mm``, ``va`` it starts at, and
+    where the reference itself stands: ``parent``, PFN of a table (-1: none), and ``slot`` in it."""
 
     pfn: I64
     mm: I64
     va: U64
+    parent: I64
+    slot: I64
 
     def __len__(self) -> int:
         return len(self.pfn)
 
     def take(self, rows: npt.NDArray[np.int64] | slice) -> Refs:
-        return Refs(self.pfn[rows], self.mm[rows], self.va[rows])
+        return Refs(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
+    @staticmethod
+    def roots(pgds: I64, mms: I64) -> Refs:
+        """References to the PGDs at PFNs *pgds* of *mms*."""
+        nowhere = np.full(len(pgds), -1)
+        return Refs(pgds, mms, np.zeros(len(pgds), np.uint64), nowhere, nowhere)
 
     @staticmethod
     def join(parts: list[Refs]) -> Refs:
-        empty = Refs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint64))
-        parts = [empty, *parts]
-        return Refs(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("pfn", "mm", "va")))
+        parts = [Refs.roots(np.empty(0, np.int64), np.empty(0, np.int64)), *parts]
+        columns = ([getattr(part, name) for part in parts] for name in Refs.__dataclass_fields__)
+        return Refs(*(np.concatenate(column) for column in columns))
 
 
 @dataclass
@@ -58,6 +68,8 @@ class Counts:
     tables: int = 0
     unreadable: int = 0
     """tables whose page could not be read, or whose PFN is no page's"""
+    moved: int = 0
+    """tables that were taken away while they were read (live)"""
     repeated: int = 0
     """references to a table that was met before and cannot be shared"""
     bad: int = 0
@@ -87,13 +99,15 @@ class Inverter:
     pages: list[TablePages] = field(default_factory=list)
     progress: Callable[[int], None] = lambda tables: None
     """Told how many tables have been read."""
+    live: bool = False
+    """Tables come and go while they are read."""
     _alike: Alike = field(default_factory=Alike)
     _seen: dict[int, npt.NDArray[np.uint8]] = field(default_factory=dict)
 
     def run(self, pgds: I64, mms: I64 | None = None) -> None:
         """Invert the tables under the PGDs at PFNs *pgds*, int64[n], of mms 0 … n-1 (or *mms*)."""
         index = np.arange(len(pgds)) if mms is None else mms
-        refs = Refs(pgds, index, np.zeros(len(pgds), np.uint64))
+        refs = Refs.roots(pgds, index)
         level = PGD
         while level > PMD:
             refs = Refs.join([self._visit(part, level) for part in self._parts(refs, self.batch)])
@@ -118,6 +132,9 @@ class Inverter:
         rows, ok = read_tables(self.read_phys, refs.pfn)
         self.counts.tables += int(ok.sum())
         self.counts.unreadable += int(len(ok) - ok.sum())
+        if self.live:
+            ok &= self._stayed(refs, rows)
+            rows[~ok] = 0
         self.progress(self.counts.tables)
         self.pages.append(TablePages.of(refs.pfn[ok], level, self.builder.first_mm(refs.mm[ok])))
         if level == PGD:
@@ -130,6 +147,25 @@ class Inverter:
         self.counts.markers += runs.markers
         self._store(refs, runs, level)
         return self._children(refs, runs, level) if level > PTE else refs
+
+    def _stayed(self, refs: Refs, rows: U64) -> npt.NDArray[np.bool_]:
+        """Which of *refs* were tables when *rows* was read: their parents still lead there, bool[n].
+
+        An entry is cleared before its table is freed. PGDs have no parent, but all have the kernel's half.
+        """
+        mask = np.uint64(self.arch.address_mask)
+        if not len(refs) or refs.parent[0] < 0:
+            image = rows[:, -1] & mask
+            values, times = np.unique(image, return_counts=True)
+            stayed = image == values[np.argmax(times)] if len(values) else np.ones(0, np.bool_)
+        else:
+            parents, which = np.unique(refs.parent, return_inverse=True)
+            now, _ = read_tables(self.read_phys, parents)
+            entry = now[which, refs.slot]
+            leads = (entry & mask) >> np.uint64(PAGE_SHIFT) == refs.pfn.astype(np.uint64)
+            stayed = leads & ((entry & np.uint64(PRESENT_BIT)) != 0)
+        self.counts.moved += int(len(refs) - stayed.sum())
+        return np.asarray(stayed)
 
     def _fresh(self, refs: Refs, level: int) -> Refs:
         """Those of *refs*, by PFN, whose table was not yet met at this level and can be a table."""
@@ -177,12 +213,12 @@ class Inverter:
         keep[row[new[sample]]] = True
         mm, va = refs.mm.copy(), refs.va.copy()
         mm[row[new[sample]]], va[row[new[sample]]] = made, 0
-        return Refs(refs.pfn, mm, va), runs.take(np.flatnonzero(keep[runs.row]))
+        return replace(refs, mm=mm, va=va), runs.take(np.flatnonzero(keep[runs.row]))
 
     def _children(self, refs: Refs, runs: Runs, level: int) -> Refs:
         row, column = runs.tables >> 9, runs.tables & (ENTRIES - 1)
         va = refs.va[row] + (column.astype(np.uint64) << np.uint64(self.arch.shift(level)))
-        children = Refs(runs.table_pfns, refs.mm[row], va)
+        children = Refs(runs.table_pfns, refs.mm[row], va, refs.pfn[row], column)
         # A shared PMD table holds huge pages only: tables under it would belong to several mms.
         shared = self.builder.is_group(children.mm)
         self.counts.repeated += int(shared.sum())
@@ -192,7 +228,7 @@ class Inverter:
         """Give PMD tables that several references lead to (hugetlb) to a group: read once, of many mms."""
         order = np.argsort(refs.pfn, kind="stable")
         refs = refs.take(order)
-        unique, first, count = np.unique(refs.pfn, return_index=True, return_counts=True)
+        _, first, count = np.unique(refs.pfn, return_index=True, return_counts=True)
         many = count > 1
         if not many.any():
             return refs
@@ -201,7 +237,7 @@ class Inverter:
         self.builder.join_groups(np.repeat(groups, count[many]), refs.mm[member], refs.va[member])
         mm, va = refs.mm[first], refs.va[first]
         mm[many], va[many] = groups, 0
-        return Refs(unique, mm, va)
+        return replace(refs.take(first), mm=mm, va=va)
 
 
 def leads_to(arch: X86_64, rows: U64, first: int, end: int) -> npt.NDArray[np.bool_]:
@@ -232,15 +268,19 @@ def invert(
     batch: int = BATCH,
     only: tuple[int, int] | None = None,
     progress: Callable[[int], None] = lambda tables: None,
+    live: bool = False,
 ) -> tuple[Mappings, TablePages, Counts]:
     """All mappings under *pgds*, int64[n] PFNs of the PGDs of mms 0 … n-1 (-1: none).
 
     :param only: leave out 4 KiB mappings of pages other than these, where a whole table has none of them.
     :param progress: told now and then how many tables have been read.
+    :param live: tables come and go meanwhile.
     :returns: the mappings, the pages that are tables, and what went wrong.
     """
     builder = MappingBuilder(len(pgds), va_bits=arch.va_bits, limit=64 * max_pfn + (1 << 20))
-    inverter = Inverter(read_phys, arch, max_pfn, builder, batch=batch, only=only, progress=progress)
+    inverter = Inverter(
+        read_phys, arch, max_pfn, builder, batch=batch, only=only, progress=progress, live=live
+    )
     known = np.flatnonzero(pgds >= 0)
     inverter.run(pgds[known], known)
     return builder.finish(), TablePages.join(inverter.pages), inverter.counts
