@@ -23,7 +23,7 @@ from pageowner.kernel.pagetable.x86_64 import x86_64
 from pageowner.kernel.sections import read_sections
 from pageowner.kernel.target import Kernel
 from pageowner.kernel.task import Tasks, read_tasks
-from pageowner.kernel.vma import VM_EXEC, VM_MAYSHARE, VM_READ, VM_WRITE, Vmas, read_vmas
+from pageowner.kernel.vma import VM_EXEC, VM_MAYSHARE, VM_PFNMAP, VM_READ, VM_WRITE, Vmas, read_vmas
 from pageowner.sources.opening import open_core
 from tests.conftest import Capture
 
@@ -103,10 +103,21 @@ def test_every_process_maps_what_its_pagemap_says(capture: Capture, world: World
         theirs = dict(zip(rows["va"].tolist(), (rows["entry"] & PFN_MASK).tolist(), strict=True))
         if not theirs and not proc_files(capture, "maps").get(tgid):
             continue  # the leader has exited: its pagemap is empty, its threads' is not
-        assert mine.get(mm, {}) == theirs, tgid
+        assert told(world, mm, mine.get(mm, {}), theirs) == theirs, tgid
         compared += len(theirs)
     idle = ~np.isin(records["tgid"], list(busy(world)))
     assert compared == np.count_nonzero((records["entry"] & PRESENT != 0) & idle) > 1000
+
+
+def told(world: World, mm: int, ours: dict[int, int], theirs: dict[int, int]) -> dict[int, int]:
+    """*ours* without what pagemap leaves out, as it does with VMAs of bare PFNs (walk_page_test()).
+
+    Such are the rings of io_uring in 5.10 and of perf in 7.2.
+    """
+    more = np.array(sorted(ours.keys() - theirs.keys()), np.uint64)
+    row = world.vmas.find(np.full(len(more), mm, np.int64), more)
+    bare = (row >= 0) & world.vmas.has(VM_PFNMAP)[row]
+    return {va: pfn for va, pfn in ours.items() if va not in set(more[bare].tolist())}
 
 
 def test_swap_entries_are_those_of_the_pagemap(capture: Capture, world: World) -> None:

@@ -37,7 +37,8 @@ def test_mounts_are_those_of_mountinfo(capture: Any, kernel: Kernel) -> None:
         major, minor = left[2].split(":")
         wanted.add((int(major) << 20 | int(minor), unescape(left[3]), unescape(left[4]), right[0]))
     table = kernel.memo(Paths).table
-    first = table.filter(pl.col("ns") == table["ns"][0])
+    # 7.0 has an empty file system under the root, where no process gets.
+    first = table.filter((pl.col("ns") == table["ns"][0]) & (pl.col("fstype") != "nullfs"))
     assert set(first.select("dev", "root", "path", "fstype").rows()) == wanted
     assert first.height == len(wanted)
 

@@ -91,7 +91,7 @@ def test_stacks_of_interrupts_and_idle_tasks(painted: Painted) -> None:
 
 def test_vmalloc_areas_are_those_of_vmallocinfo(capture: Any, painted: Painted) -> None:
     """Same sizes, callers and page counts as the kernel's list, but for stacks of kworkers since."""
-    line = re.compile(r"^0x\w+-0x\w+ +(\d+) (\S+)/0x\w+(?: \[\w+\])? (?:pages=(\d+) )?", re.M)
+    line = re.compile(r"^0x\S+-0x\S+ +(\d+) (\S+)/0x\w+(?: \[\w+\])? (?:pages=(\d+) )?", re.M)
     theirs = Counter((int(s), c, int(n or 0)) for s, c, n in line.findall(capture.text("vmallocinfo.txt")))
     areas = read_vmap_areas(painted.kernel).frame
     callers = [
@@ -172,7 +172,10 @@ def test_tracking_costs_what_it_must(capture: Any, painted: Painted) -> None:
     entry = int(kernel.object("page_ext_size"))
     assert painted.of("PAGE_EXT_PAGE").height == pages * entry // 4096
     depot = Counter(painted.of("STACKDEPOT_PAGE")["owner"])
-    assert depot["pools"] % 4 == 0 and depot["hash table"] >= 8
+    # Until 5.18 the hash table was an array of the image.
+    table = 8 if kernel.address("stack_hash_mask") else 0
+    assert depot["pools"] % 4 == 0 and depot["pools"] > 0
+    assert (depot["hash table"] >= table) if table else depot["hash table"] == 0
 
 
 def test_bpf_pages_are_what_the_workload_made(capture: Any, painted: Painted) -> None:

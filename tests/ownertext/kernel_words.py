@@ -38,15 +38,17 @@ class Words:
 
 
 def take_apart(text: bytes) -> dict[tuple[int, int], Words]:
-    """Records by (PFN, time of the allocation). A comm may hold newlines: a header ends before a PFN line."""
+    """Records by (PFN, time of the allocation, 0 up to 5.10). A comm may hold newlines: a header ends before
+    a PFN line."""
     found = {}
     for piece in _START.split(text)[1:]:
         header, rest = piece.split(b"\nPFN ", 1)
         stamp = re.search(rb", ts (\d+) ns(?:, free_ts \d+ ns)?$", header)
         first, *lines = rest.split(b"\n")
         place, flags = first.rsplit(b" Flags ", 1)
-        assert stamp is not None and lines[-2:] == [b"", b""], piece
-        found[int(place.split()[0], 0), int(stamp[1])] = _words(header, place, flags, lines[:-2])
+        assert lines[-2:] == [b"", b""], piece
+        when = int(stamp[1]) if stamp else 0
+        found[int(place.split()[0], 0), when] = _words(header, place, flags, lines[:-2])
     return found
 
 
@@ -62,7 +64,8 @@ def _words(header: bytes, place: bytes, flags: bytes, lines: list[bytes]) -> Wor
 class Ours:
     """What we make of a core: its records as a table and as text, and the last-free halves.
 
-    ``last_event`` is the time of the latest allocation or free of each PFN, ns since boot.
+    ``last_event`` is the time of the latest allocation or free of each PFN, ns since boot; empty where
+    records have no times.
     """
 
     kernel: Kernel
@@ -86,8 +89,9 @@ def read_core(core: Path) -> Ours:
         records, pages = owner.records(section), read_pages(kernel, layout, section)
         if records is not None:
             types = blocks.page_types(section)
-            latest = np.maximum(records.rows["ts_nsec"], records.rows["free_ts_nsec"])
-            events.update(zip(pages.pfn.tolist(), latest.tolist(), strict=True))
+            if "ts_nsec" in (records.rows.dtype.names or ()):
+                latest = np.maximum(records.rows["ts_nsec"], records.rows["free_ts_nsec"])
+                events.update(zip(pages.pfn.tolist(), latest.tolist(), strict=True))
             shown.append(record_table(records, pages, types, owner.visible(records, pages)))
             freed.append(record_table(records, pages, types, owner.freed(records, pages)))
     table, free = pl.concat(shown), pl.concat(freed)

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import polars as pl
+import pytest
 
 from pageowner.kernel.stackdepot import StackDepot, special_handles
 from tests import deviations
@@ -27,6 +28,9 @@ def test_every_record_is_in_the_core_unless_it_came_or_went_meanwhile(
     assert len(kernel_words.keys() & our_words.keys()) >= 0.98 * len(kernel_words)
     began = last_message(capture.text("dmesg.txt"))
     apart = kernel_words.keys() ^ our_words.keys()
+    if not ours.last_event:
+        assert len(apart) <= capture.changes
+        return
     assert [key for key in apart if ours.last_event[key[0]] <= began] == []
 
 
@@ -48,7 +52,12 @@ def test_lines_are_identical(kernel_words: Records, our_words: Records) -> None:
         assert ours.migrated == kernels.migrated
 
 
-def test_memcg_lines_are_identical(capture: Any, kernel_words: Records, our_words: Records) -> None:
+def test_memcg_lines_are_identical(
+    ours: Ours, capture: Any, kernel_words: Records, our_words: Records
+) -> None:
+    if not ours.last_event:  # 5.10 has neither times nor these lines
+        assert not any(words.charged for words in [*kernel_words.values(), *our_words.values()])
+        return
     forgets = deviations.load()["memcg"].allows(capture.version)
     different = [(k.charged, o.charged) for k, o in both(kernel_words, our_words) if k.charged != o.charged]
     # The kernels that forget lines forget those of ordinary pages only, and never print a wrong one.
@@ -88,7 +97,11 @@ def test_pages_per_stack_are_those_that_the_kernel_counts(ours: Ours, capture: A
     assert wrong["handle"].to_list() == early  # allocated before counting began
 
 
-def test_a_comm_with_escapes_spaces_and_parentheses_is_raw(our_words: Records, kernel_words: Records) -> None:
+def test_a_comm_with_escapes_spaces_and_parentheses_is_raw(
+    ours: Ours, our_words: Records, kernel_words: Records
+) -> None:
+    if not ours.last_event:
+        pytest.skip("records of 5.10 have no comm")
     odd = b"(a\x1b[31m) (b\\c)"
     assert sum(odd in words.header for words in kernel_words.values()) > 0
     assert sum(odd in words.header for words in our_words.values()) > 0
@@ -103,10 +116,8 @@ def test_a_handle_that_leads_nowhere_is_one_honest_line(ours: Ours) -> None:
 
 
 def test_the_last_free_half(ours: Ours) -> None:
-    header = re.compile(
-        r"Page last freed via order \d+(, pid -?\d+, tgid -?\d+)?, free_ts \d+ ns, "
-        r"(free since|allocated again)"
-    )
+    when = r"(, pid -?\d+, tgid -?\d+)?, free_ts \d+ ns" if ours.last_event else ""
+    header = re.compile(rf"Page last freed via order \d+{when}, (free since|allocated again)")
     text = ours.freed_text
     assert len(text) == len(ours.freed) > 1000
     assert all(header.fullmatch(line) for line in text["header"].to_list())
@@ -114,5 +125,6 @@ def test_the_last_free_half(ours: Ours) -> None:
     # Stacks of frees begin in the page allocator's freeing half.
     inner = text["frames"].str.split("\n").list.first().str.extract(r"^ (\w+)")
     assert inner.str.contains("free|release|register_early_stack|delete_from_lru").mean() > 0.95
-    free = ours.freed.filter(~pl.col("allocated"))
-    assert (free["free_ts_nsec"] >= free["ts_nsec"]).all()
+    if ours.last_event:
+        free = ours.freed.filter(~pl.col("allocated"))
+        assert (free["free_ts_nsec"] >= free["ts_nsec"]).all()

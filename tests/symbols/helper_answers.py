@@ -100,7 +100,7 @@ def _addresses(prog: Program) -> list[int]:
 def _constants(prog: Program) -> list[int]:
     names = ["PAGE_SIZE", "PAGE_SHIFT", "THREAD_SIZE", "SECTION_SIZE_BITS", "MAX_PHYSMEM_BITS", "vmemmap"]
     names += ["max_pfn", "min_low_pfn", "page_offset_base", "__highest_present_section_nr"]
-    names += ["PG_locked", "NR_FREE_PAGES", "SECTION_HAS_MEM_MAP_BIT", "__MAX_NR_ZONES", "jiffies"]
+    names += ["PG_locked", "NR_FREE_PAGES", "CSS_ONLINE", "__MAX_NR_ZONES", "jiffies"]
     return [int(prog[name]) for name in names]
 
 

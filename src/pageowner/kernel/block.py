@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pageowner.kernel.arrays import gather_words
-from pageowner.kernel.lists import walk_lists
+from pageowner.kernel.lists import walk_chains, walk_lists
 from pageowner.kernel.sections import read_sections
 from pageowner.kernel.target import Kernel
 from pageowner.kernel.xarray import xarray_entries
@@ -18,21 +18,47 @@ U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 _QUEUE, _SET = "struct request_queue", "struct blk_mq_tag_set"
 MOST_HW_QUEUES = 1 << 16
+_MAJORS, _MOST_PROBES = 255, 1 << 20  # struct kobj_map
 MAX_ORDER = 4  # of the blocks that requests are cut from, blk_mq_alloc_rqs()
 
 
 def read_disks(kernel: Kernel) -> tuple[U64, list[str]]:
-    """(address, name) of every ``struct gendisk`` with a block device inode: all; until 5.10 those in use."""
+    """(address, name) of every ``struct gendisk``, whether it is in use or not."""
+    disks = np.unique(np.concatenate([_of_inodes(kernel), _of_numbers(kernel)]))
+    names, ok = kernel.gather(disks, kernel.dtype("struct gendisk", {"name": "disk_name"}))
+    raw = [name.partition(b"\0")[0] for name in names["name"][ok].tolist()]
+    texts = [name.decode("utf-8", "surrogateescape") for name in raw]
+    return disks[ok], texts
+
+
+def _of_inodes(kernel: Kernel) -> U64:
+    """Disks that have a block device inode: since 22ae8ce8b892 (5.11) all, before those that are open."""
     head = int(kernel.object("blockdev_superblock")) + kernel.offset("struct super_block", "s_inodes")
     link = kernel.offset("struct inode", "i_sb_list")
     inodes = walk_lists(kernel, np.array([head], np.uint64)).node - np.uint64(link)
     first = inodes - np.uint64(kernel.offset("struct bdev_inode", "vfs_inode"))
     rows, ok = kernel.gather(first, kernel.dtype("struct bdev_inode", {"disk": "bdev.bd_disk"}))
-    disks = np.unique(rows["disk"][ok & (rows["disk"] != 0)])
-    names, ok = kernel.gather(disks, kernel.dtype("struct gendisk", {"name": "disk_name"}))
-    raw = [name.partition(b"\0")[0] for name in names["name"][ok].tolist()]
-    texts = [name.decode("utf-8", "surrogateescape") for name in raw]
-    return disks[ok], texts
+    return np.asarray(rows["disk"][ok & (rows["disk"] != 0)], np.uint64)
+
+
+def _of_numbers(kernel: Kernel) -> U64:
+    """Disks by their device numbers, ``bdev_map``: a hash table that was there until 5.10.
+
+    Where a number stands for one disk (``exact_lock()``), the probe's data is that disk.
+    """
+    try:
+        table = int(kernel.object("bdev_map")) + kernel.offset("struct kobj_map", "probes")
+        fields: dict[str, tuple[str, ...] | str] = {"lock": "lock", "disk": "data"}
+        probe = kernel.dtype("struct probe", fields)
+    except LookupError:
+        return np.empty(0, np.uint64)
+    first, _ = kernel.gather(np.arange(_MAJORS, dtype=np.uint64) * 8 + np.uint64(table), np.dtype("<u8"))
+    chains = walk_chains(kernel, first[first != 0], kernel.offset("struct probe", "next"), _MOST_PROBES)
+    rows, ok = kernel.gather(chains.node, probe)
+    # chrdev.c has a function of the same name.
+    names = {lock: kernel.symbols.name_at(lock) for lock in np.unique(rows["lock"]).tolist()}
+    exact = np.array([lock for lock, name in names.items() if name == "exact_lock"], np.uint64)
+    return np.asarray(rows["disk"][ok & np.isin(rows["lock"], exact)], np.uint64)
 
 
 def disk_tags(kernel: Kernel, disks: U64) -> tuple[I64, U64]:

@@ -12,6 +12,7 @@ import drgn
 import numpy as np
 import numpy.typing as npt
 
+from pageowner.errors import DAMAGED_TYPE
 from pageowner.kernel.pcp import read_pcp_sets
 from pageowner.kernel.percpu import cpu_offsets
 from pageowner.kernel.target import PAGE_SHIFT, Kernel
@@ -21,15 +22,15 @@ U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 
 _MOST_ITEMS = 256
+_NODE_ITEMS, _ZONE_ITEMS = "enum node_stat_item", "enum zone_stat_item"
+_HUGE, _HUGE_ORDER = ("NR_SHMEM_THPS", "NR_ANON_THPS"), 9
 
-NODE_COUNTERS = (
+# A few were counted by zone in older kernels; each is looked for in both.
+COUNTERS = (
     "NR_INACTIVE_ANON", "NR_ACTIVE_ANON", "NR_INACTIVE_FILE", "NR_ACTIVE_FILE", "NR_UNEVICTABLE",
     "NR_SLAB_RECLAIMABLE_B", "NR_SLAB_UNRECLAIMABLE_B", "NR_ANON_MAPPED", "NR_FILE_MAPPED", "NR_FILE_PAGES",
     "NR_SHMEM", "NR_SHMEM_THPS", "NR_ANON_THPS", "NR_KERNEL_STACK_KB", "NR_PAGETABLE", "NR_SWAPCACHE",
-    "NR_VMALLOC",
-)  # fmt: skip
-ZONE_COUNTERS = (
-    "NR_FREE_PAGES", "NR_ZONE_INACTIVE_ANON", "NR_ZONE_ACTIVE_ANON", "NR_ZONE_INACTIVE_FILE",
+    "NR_VMALLOC", "NR_FREE_PAGES", "NR_ZONE_INACTIVE_ANON", "NR_ZONE_ACTIVE_ANON", "NR_ZONE_INACTIVE_FILE",
     "NR_ZONE_ACTIVE_FILE", "NR_ZONE_UNEVICTABLE", "NR_MLOCK", "NR_ZSPAGES",
 )  # fmt: skip
 
@@ -41,10 +42,13 @@ def read_counters(kernel: Kernel) -> dict[str, int]:
     ``present``, ``pcp``, ``percpu``, ``vmalloc``, ``hugetlb``, ``hugetlb_free``. A counter that cannot be
     read is left out.
     """
-    out = _named(_node_stats(kernel), kernel, NODE_COUNTERS)
-    out |= _named(_zone_stats(kernel), kernel, ZONE_COUNTERS)
+    out = _named(_node_stats(kernel), kernel, _NODE_ITEMS) | _named(_zone_stats(kernel), kernel, _ZONE_ITEMS)
     if "NR_KERNEL_STACK_KB" in out:
         out["NR_KERNEL_STACK_KB"] >>= PAGE_SHIFT - 10
+    # 69473e5de873 and its like (5.12) count the pages of huge pages; before, the table of a memcg's
+    # counters had to say how large the unit of each is.
+    if kernel.has_member("struct memory_stat", "ratio"):
+        out |= {name: out[name] << _HUGE_ORDER for name in _HUGE if name in out}
     zones = read_zones(kernel)
     out["present"], out["managed"] = int(zones["present"].sum()), int(zones["managed"].sum())
     for name, read in _SINGLE:
@@ -55,14 +59,22 @@ def read_counters(kernel: Kernel) -> dict[str, int]:
     return out
 
 
-def _named(values: I64, kernel: Kernel, names: tuple[str, ...]) -> dict[str, int]:
-    found = ((name, kernel.constant(name)) for name in names)
-    return {name: int(values[at]) for name, at in found if at is not None and 0 <= at < len(values)}
+def _named(values: I64, kernel: Kernel, items: str) -> dict[str, int]:
+    found = ((name, at) for name, at in _enumerators(kernel, items).items() if name in COUNTERS)
+    return {name: int(values[at]) for name, at in found if 0 <= at < len(values)}
 
 
-def _items(kernel: Kernel, name: str) -> int:
-    count = kernel.constant(name)
-    return count if count is not None and 0 < count <= _MOST_ITEMS else 0
+def _enumerators(kernel: Kernel, name: str) -> dict[str, int]:
+    """Names and values of an enum type; none where the target's types lack it."""
+    try:
+        return {one.name: one.value for one in kernel.prog.type(name).enumerators or ()}
+    except (LookupError, *DAMAGED_TYPE):
+        return {}
+
+
+def _items(kernel: Kernel, enum: str, name: str) -> int:
+    count = _enumerators(kernel, enum).get(name, 0)
+    return count if 0 < count <= _MOST_ITEMS else 0
 
 
 def _sums(kernel: Kernel, name: str, items: int) -> I64:
@@ -80,7 +92,7 @@ def _differences(kernel: Kernel, bases: U64, offset: int, items: int) -> I64:
 
 def _node_stats(kernel: Kernel) -> I64:
     try:
-        items = _items(kernel, "NR_VM_NODE_STAT_ITEMS")
+        items = _items(kernel, _NODE_ITEMS, "NR_VM_NODE_STAT_ITEMS")
         at = kernel.offset("struct pglist_data", "per_cpu_nodestats")
         bases, ok = kernel.gather(
             np.array([int(pgdat) + at for _, pgdat in nodes(kernel)], np.uint64), np.dtype("<u8")
@@ -93,7 +105,7 @@ def _node_stats(kernel: Kernel) -> I64:
 
 def _zone_stats(kernel: Kernel) -> I64:
     try:
-        items = _items(kernel, "NR_VM_ZONE_STAT_ITEMS")
+        items = _items(kernel, _ZONE_ITEMS, "NR_VM_ZONE_STAT_ITEMS")
         # 28f836b6777b ("mm/page_alloc: split per cpu page lists and zone stats", 5.14)
         member = kernel.offset("struct zone", "per_cpu_zonestats", "pageset")
         split = kernel.has_member("struct zone", "per_cpu_zonestats")

@@ -34,13 +34,13 @@ class _ByStack(Layer):
 class LargeKmalloc(_ByStack):
     """kmalloc() of more than two pages, which no slab cache serves (mm/slub.c).
 
-    A page type since 6.15-6.17. Before, the record's stack tells; or, on a record from before page_owner was
-    up, that the page is compound: nothing else that early asks for __GFP_COMP.
+    A page type since 6.15-6.17, but one that tells the allocator and not the user: a structure that names
+    its own pages (a socket) is heard first. Before, the record's stack tells; or, on a record from before
+    page_owner was up, that the page is compound: nothing else that early asks for __GFP_COMP.
     """
 
     word = "LARGE_KMALLOC_PAGE"
     line = "LARGE_KMALLOC_PAGE caller:{owner}"
-    types = (page_type.LARGE_KMALLOC,)
     before = ("RESERVED_PAGE", "EARLY_PAGE", "NO_STACK_PAGE", "ALLOC_PAGE", "UNOWNED_PAGE")
 
     def domain(self, heads: Heads) -> Bools:

@@ -163,6 +163,7 @@ SAME: dict[str, str] = {
     # files, block devices, cgroups
     "super_blocks": "struct list_head",
     "blockdev_superblock": "struct super_block *",
+    "bdev_map": "struct kobj_map *",
     "anon_inode_mnt": "struct vfsmount *",
     "aio_mnt": "struct vfsmount *",
     "secretmem_mnt": "struct vfsmount *",
