@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Fills a benchmark guest: private memory of many processes, memory that all of them share, small files.
  *
- * fill ANON_MIB PROCESSES SHARED_MIB FILES: says FILLED on its standard output, and sleeps.
+ * fill ANON_MIB PROCESSES SHARED_MIB FILES THREADS: says FILLED on its standard output, and sleeps.
  */
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -46,11 +47,30 @@ static void make_files(long count)
 	}
 }
 
-static void process(volatile char *shared, size_t shared_size, size_t own_size, int done)
+static void *thread(void *unused)
+{
+	pause();
+	return unused;
+}
+
+static void start_threads(long count)
+{
+	pthread_attr_t small;
+	pthread_t one;
+
+	pthread_attr_init(&small);
+	pthread_attr_setstacksize(&small, 1 << 16);
+	for (long i = 0; i < count; i++)
+		if (pthread_create(&one, &small, thread, NULL))
+			fail("thread");
+}
+
+static void process(volatile char *shared, size_t shared_size, size_t own_size, long threads, int done)
 {
 	volatile char *own = small_pages(own_size, MAP_PRIVATE);
 	long sum = 0;
 
+	start_threads(threads);
 	for (size_t at = 0; at < own_size; at += 4096)
 		own[at] = 1;
 	for (size_t at = 0; at < shared_size; at += 4096)
@@ -69,7 +89,7 @@ int main(int argc, char **argv)
 	int done[2];
 	char byte;
 
-	if (argc != 5)
+	if (argc != 6)
 		return 2;
 	processes = atol(argv[2]);
 	shared = small_pages(atol(argv[3]) * mib, MAP_SHARED);
@@ -80,7 +100,7 @@ int main(int argc, char **argv)
 		fail("pipe");
 	for (long i = 0; i < processes; i++)
 		if (fork() == 0)
-			process(shared, atol(argv[3]) * mib, atol(argv[1]) * mib / processes, done[1]);
+			process(shared, atol(argv[3]) * mib, atol(argv[1]) * mib / processes, atol(argv[5]), done[1]);
 	for (long i = 0; i < processes; i++)
 		if (read(done[0], &byte, 1) != 1)
 			fail("read");
