@@ -15,6 +15,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -133,8 +134,18 @@ static void leak_anon(size_t bytes)
     touched(bytes);
 }
 
+// Pages that a pipe refers to, by vmsplice().
+static void leak_pipe(size_t bytes)
+{
+    int ends[2];
+    struct iovec pages = {.iov_base = touched(bytes), .iov_len = bytes};
+    need(pipe(ends) == 0 && fcntl(ends[1], F_SETPIPE_SZ, bytes) > 0, "pipe");
+    need(vmsplice(ends[1], &pages, 1, 0) == (ssize_t)bytes, "vmsplice");
+}
+
 static const struct kind { const char *name; void (*leak)(size_t bytes); } kinds[] = {
     {"slab", leak_slab}, {"pages", leak_pages}, {"cache", leak_cache}, {"anon", leak_anon},
+    {"pipe", leak_pipe},
 };
 
 static void leak_for_ever(const struct kind *kind, size_t bytes)
@@ -158,7 +169,7 @@ static void leak_for_ever(const struct kind *kind, size_t bytes)
 int main(int argc, char **argv)
 {
     struct rlimit many = {4096, 4096}, all = {RLIM_INFINITY, RLIM_INFINITY};
-    need(argc == 3, "usage: plant churn N | slab|pages|cache|anon BYTES");
+    need(argc == 3, "usage: plant churn N | slab|pages|cache|anon|pipe BYTES");
     need(setrlimit(RLIMIT_NOFILE, &many) == 0 && setrlimit(RLIMIT_MEMLOCK, &all) == 0, "setrlimit");
     if (strcmp(argv[1], "churn") == 0) {
         churn(atoi(argv[2]));

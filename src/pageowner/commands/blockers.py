@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Why can't I have a huge page? Blocks that would be free but for a few pages that cannot move.
+"""Why can't I have a huge page, take a block of memory offline, fill a CMA area? The few pages in the way.
 
-Ranked by how little is in the way, with the owners of those pages and the first PFN of each, for
-`pageowner explain`. Whether a movable page is pinned is not seen here.
+Units that would be free but for pages that cannot be moved, ranked by how little is in the way: whose these
+pages are, who allocated them, and the first PFN of each, for `pageowner explain`. A page is in the way when
+its kind never moves (slab, page tables, a driver's pages), or when somebody holds it: pinned (for I/O, by
+io_uring, a device), referenced (by a pipe, a socket, or for a moment), buffers (that a file system holds).
 """
 
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from pageowner.commands.diff import size
 from pageowner.commands.options import (
@@ -22,6 +25,9 @@ from pageowner.commands.options import (
 from pageowner.commands.output import open_output
 from pageowner.commands.parser import Arguments, Parser
 
+if TYPE_CHECKING:
+    from pageowner.snapshot.blocked import Unit
+
 _PAGE = 4096
 
 
@@ -29,11 +35,15 @@ def add_arguments(parser: Parser) -> None:
     """The options of ``blockers``."""
     add_source_options(parser)
     group = parser.add_argument_group("what to print")
-    group.add_argument(
-        "--size", type=block_size, metavar="SIZE", default=512, dest="block",
-        help="of a block: 2M (default) for huge pages, 128M for a memory block to be taken offline, 1G, …",
+    which = group.add_mutually_exclusive_group()
+    which.add_argument(
+        "--unit", choices=("pageblock", "block", "cma"), default="pageblock",
+        help="pageblocks, for huge pages (default); blocks of memory, to be taken offline; CMA areas",
     )  # fmt: skip
-    group.add_argument("-n", type=count, default=10, metavar="ROWS", dest="rows", help="blocks to show (10)")
+    which.add_argument(
+        "--size", type=block_size, metavar="SIZE", dest="block", help="anything of this size: 1G, 4M, 64K, …"
+    )
+    group.add_argument("-n", type=count, default=10, metavar="ROWS", dest="rows", help="units to show (10)")
     group.add_argument("--json", action="store_true", help="one JSON object, schema pageowner.blockers/1")
     add_layer_option(parser)
     add_output_options(parser)
@@ -43,23 +53,21 @@ def run(args: Arguments) -> int:
     """Read the source and write who stands in the way."""
     chosen, extra = selection(args), extra_layers(args)
     with open_output(args.output, args.force) as out:
-        from pageowner.analyses.blockers import blockers, whole
         from pageowner.commands.finish import finish
-        from pageowner.errors import SourceError
         from pageowner.reporters.blockers import write_blockers_json, write_blockers_text
         from pageowner.reporters.options import SummaryOptions
-        from pageowner.snapshot.reading import read_snapshot
+        from pageowner.snapshot.blocked import NEEDED, blocked
+        from pageowner.snapshot.reading import read_everything
 
-        snapshot = read_snapshot(chosen, extra, pages=True)
-        if not snapshot.pages.height:
-            raise SourceError("this source does not say where its pages are: record it anew, or give a core")
-        found, free = blockers(snapshot.pages, args.block), whole(snapshot.pages, args.block)
+        snapshot = read_everything(chosen, extra, by=NEEDED)
+        unit: Unit = args.block or args.unit
+        found, remarks = blocked(snapshot, unit)
         if args.json:
-            write_blockers_json(found, free, args.block, args.rows, out)
+            write_blockers_json(found, unit, args.rows, out)
         else:
             options = SummaryOptions(args.rows, use_color(args.color, out))
-            write_blockers_text(found, free, args.block, options, out)
-        return finish(snapshot.remarks, snapshot.partial)
+            write_blockers_text(found, unit, options, out)
+        return finish([*snapshot.remarks, *remarks], snapshot.partial)
 
 
 def block_size(text: str) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pageowner.kernel import page_type
 from pageowner.kernel.folio import FolioCounts
 from pageowner.kernel.lru_batches import read_lru_batches
 from pageowner.kernel.memmap import Heads, Pages
@@ -45,6 +46,9 @@ class HeldFolios:
         heads, mapcount = pages.heads, self._folios.mapcounts(pages)
         known = self._references.of(heads, mapcount).total + self._in_batches(heads)
         extra = np.maximum(heads.refcount.astype(np.int64) - known, 0)
+        # a08c7193e4f1 (6.7): hugetlb in the page cache is referenced per page, like any folio; before, once.
+        per_page = (heads.type == page_type.HUGETLB) & (heads.mapping_bits == 0) & (extra >= heads.n - 1)
+        extra = np.where(per_page & (heads.mapping != 0), extra - heads.n + 1, extra)
         return Held(mapcount, extra, (extra > 0) & _pinned(heads, extra))
 
     def _in_batches(self, heads: Heads) -> I64:

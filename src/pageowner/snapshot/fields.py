@@ -50,6 +50,8 @@ TABLES = {
     "by-node": "pages of each kind on each node",
     "by-mount": "page cache by file system",
     "by-place": "where pages lie and since when, in runs",
+    "by-obstacle": "pages that cannot be moved, in runs",
+    "by-unit": "memory blocks and CMA areas",
 }
 """The tables and what they hold. In SQL ``by-process`` is ``by_process``."""
 
@@ -117,6 +119,16 @@ FIELDS = (
     Field("by-place", "mobility", "String", "", "migrate type of the pageblock"),
     Field("by-place", "process", "String", "", "pid and name of who allocated; null: not recorded"),
     Field("by-place", "age", "Int32", "s", "at least so long before the last allocation; null: not recorded"),
+    Field("by-obstacle", "pfn", "Int64", "", "first page frame of the run"),
+    Field("by-obstacle", "n", "Int64", PAGES, "pages of the run"),
+    Field("by-obstacle", "id", "Int64", "", "owner: key in owners"),
+    Field("by-obstacle", "why", "String", "", "kind: it never moves; else pinned, referenced, buffers"),
+    Field("by-obstacle", "stack", "Int64", "", "stack of the allocation: key in stacks; 0: not recorded"),
+    Field("by-unit", "unit", "String", "", "block (of memory, to be taken offline) or cma"),
+    Field("by-unit", "name", "String", "", "memory7; of a CMA area, its name"),
+    Field("by-unit", "pfn", "Int64", "", "first page frame"),
+    Field("by-unit", "n", "Int64", PAGES, "all its page frames"),
+    Field("by-unit", "state", "String", "", "of a block: online, offline or changing"),
 )
 
 

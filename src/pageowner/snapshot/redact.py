@@ -20,6 +20,7 @@ from dataclasses import replace
 import polars as pl
 
 from pageowner.snapshot.keys import owner_key
+from pageowner.snapshot.redact_records import mapped, redact_allocations, redact_lines, redact_states
 from pageowner.snapshot.tables import Snapshot
 
 _HARMLESS = frozenset(
@@ -48,6 +49,8 @@ _BPF = re.compile(r"((?:map|prog) \d+ )(.+)", re.DOTALL)
 _MOUNT = re.compile(r"(.*)( \([\w.]+ \d+:\d+\))", re.DOTALL)
 _DEVICE = re.compile(r"[\w.]+ \d+:\d+")
 _NAMED = {"place": "process"}  # the column with names, where it is not called as the grouping
+_BY_ID = ("obstacle",)
+"""Groupings that name owners by their id."""
 
 
 class Pseudonyms:
@@ -98,6 +101,7 @@ def redact(snapshot: Snapshot, key: bytes = b"") -> Snapshot:
     names = Pseudonyms(key)
     told: dict[str, Callable[[str], str]] = {
         "process": names.process, "cgroup": names.cgroup, "mount": names.mount, "node": str,
+        "unit": str,
     }  # fmt: skip
     owners = _owners(snapshot.owners, names)
     ids = dict(zip(snapshot.owners["id"].to_list(), owners["id"].to_list(), strict=True))
@@ -108,13 +112,39 @@ def redact(snapshot: Snapshot, key: bytes = b"") -> Snapshot:
         usage=usage,
         pages=_owners(snapshot.pages, names) if snapshot.pages.width else snapshot.pages,
         groupings={
-            name: table.with_columns(_mapped(table[_NAMED.get(name, name)], told[_NAMED.get(name, name)]))
+            name: table.with_columns(mapped(table[_NAMED.get(name, name)], told[_NAMED.get(name, name)]))
             for name, table in snapshot.groupings.items()
             if _NAMED.get(name, name) in told  # what is not known here does not get out
+        }
+        | {
+            name: table.with_columns(pl.col("id").replace(ids))
+            for name, table in snapshot.groupings.items()
+            if name in _BY_ID
         },
-        about={**snapshot.about, "host": names.of("host", snapshot.about.get("host", ""))},
+        **_records(snapshot, names, ids),
+        about=_about(snapshot.about, names),
         remarks=[names.process(line) for line in snapshot.remarks],
     )
+
+
+def _records(snapshot: Snapshot, names: Pseudonyms, ids: dict[int, int]) -> dict[str, pl.DataFrame]:
+    """The tables of single records, where the snapshot has them."""
+    records = snapshot.records
+    if not records.width:
+        return {}
+    return {
+        "records": records.with_columns(
+            pl.col("id").replace(ids), redact_lines(records.get_column("line"), names, _HARMLESS, _PROCESSES)
+        ),
+        "allocations": redact_allocations(snapshot.allocations, names),
+        "states": redact_states(snapshot.states, names),
+    }
+
+
+def _about(about: dict[str, str], names: Pseudonyms) -> dict[str, str]:
+    """Without the host's name, and without the filter, which may name anything."""
+    only = {"only": "a part of the pages"} if "only" in about else {}
+    return {**about, "host": names.of("host", about.get("host", "")), **only}
 
 
 def _owners(table: pl.DataFrame, names: Pseudonyms) -> pl.DataFrame:
@@ -130,10 +160,3 @@ def _owners(table: pl.DataFrame, names: Pseudonyms) -> pl.DataFrame:
     if "id" in table.columns:
         owned = owned.with_columns(pl.col("new_id").alias("id"))
     return owned.select(table.columns)
-
-
-def _mapped(column: pl.Series, change: Callable[[str], str]) -> pl.Series:
-    if column.dtype != pl.String:
-        return column
-    told = {text: change(text) for text in column.unique().to_list() if text is not None}
-    return column.replace(told) if told else column

@@ -18,6 +18,7 @@ from pageowner.kernel.page_flags import read_page_flags
 from pageowner.kernel.path import Paths
 from pageowner.kernel.process_memory import ProcessMemory, read_process_memory
 from pageowner.snapshot.claims import UNCLAIMED
+from pageowner.snapshot.obstacles import ByObstacle, ByUnit
 from pageowner.snapshot.places import ByPlace
 from pageowner.snapshot.rows import read_cgroups
 from pageowner.snapshot.scan import Scan, SectionScan
@@ -191,5 +192,7 @@ TALLIES: dict[str, Callable[[Scan], Tally]] = {
     "node": ByNode,
     "mount": ByMount,
     "place": ByPlace,
+    "obstacle": ByObstacle,
+    "unit": ByUnit,
 }
 """What a scan can count beside owners: ``summary --by``, and where pages lie."""
