@@ -15,8 +15,9 @@ from pathlib import Path
 from lab import initramfs, kernels, markers, packages, stock
 from lab.qemu import NODE_MIB, Guest
 
+# no_timer_check: on a busy host an emulated timer may be late, which the kernel takes for a broken one.
 APPEND = (
-    "console=ttyS0 quiet loglevel=4 panic=-1 hugepages=6 cma=16M crashkernel=8M "
+    "console=ttyS0 quiet loglevel=4 panic=-1 no_timer_check hugepages=6 cma=16M crashkernel=8M "
     "secretmem.enable=1 zswap.enabled=0 zram.num_devices=2"
 )
 DISK_MIB, SWAP_MIB = 48, 24
@@ -28,16 +29,23 @@ class Variant:
     """One sort of capture. `words` go to the guest's kernel and, from there, to its init script.
 
     cgroups: make pages that are charged to child cgroups. text: save debugfs page_owner.
+    nodes: MiB of each NUMA node.
     """
 
     version: str
     cgroups: bool
     text: bool = True
     words: str = "page_owner=on"
+    nodes: tuple[int, ...] = NODE_MIB
 
 
 # Guard pages, and hugetlb pages whose struct pages are copies of the head's.
 HOSTILE = "page_owner=on debug_pagealloc=on debug_guardpage_minorder=1 hugetlb_free_vmemmap=on"
+# A hole from 3 to 4 GiB in the second node, a huge page of 1 GiB (one of three places must be free), a memory block that is taken offline.
+LARGE_NODES = (2048, 3840)
+LARGE = "hugetlb_free_vmemmap=on hugepagesz=1G hugepages=1 lab_offline=1"
+# 4-level paging, no merged slab caches, a tree of 100 forked processes.
+FOUR = "no5lvl slab_nomerge lab_tree=tree"
 
 # Debian's 6.12.114 and newer oops when debugfs page_owner meets a page that is charged to a child
 # cgroup (README.md), so 6.12 has these pages in a capture of their own, without that text.
@@ -48,7 +56,11 @@ VARIANTS = {
     "5.10": Variant("5.10", cgroups=True),
     "6.12-cgroup": Variant("6.12", cgroups=True, text=False, words=HOSTILE),
     "6.12-off": Variant("6.12", cgroups=False, text=False, words=""),
+    "6.12-4level": Variant("6.12", cgroups=False, words=f"page_owner=on {FOUR}"),
+    "6.12-large": Variant("6.12", cgroups=False, words=f"page_owner=on {LARGE}", nodes=LARGE_NODES),
     **{name: Variant(name, cgroups=True, text=False, words="") for name in stock.STOCK},
+    "7.2-cloud-large": Variant("7.2-cloud", cgroups=True, text=False, words=LARGE, nodes=LARGE_NODES),
+    "6.1-cloud-4level": Variant("6.1-cloud", cgroups=True, text=False, words=FOUR),
 }
 
 
@@ -76,10 +88,10 @@ def append(variant: Variant) -> str:
 def _run_guest(built: kernels.Built, variant: Variant, work: Path, out: Path) -> list[str]:
     initrd = initramfs.build(work, built.folder / "modules")
     options = disks(work) + ports(out)
-    with Guest(built.image, initrd, append(variant), work, options) as guest:
+    with Guest(built.image, initrd, append(variant), work, options, variant.nodes) as guest:
         try:
             guest.wait_for("LAB balloon", 120)
-            guest.qmp("balloon", value=(sum(NODE_MIB) - BALLOON_MIB) << 20)
+            guest.qmp("balloon", value=(sum(variant.nodes) - BALLOON_MIB) << 20)
             guest.wait_for("LAB saving", 300)
             guest.wait_for("LAB saved", 300)
             guest.dump(out / "core")
@@ -138,7 +150,7 @@ def provenance(name: str, built: kernels.Built, command: list[str], out: Path) -
         "capture": name,
         "kernel": built.kernel.version,
         "origin": built.origin,
-        **({} if name in stock.STOCK else {"fragment": kernels.fragment_hash(built.kernel)}),
+        **({} if built.kernel.version in stock.STOCK else {"fragment": kernels.fragment_hash(built.kernel)}),
         "config_sha256": _sha256(out / "config.txt"),
         "qemu": qemu.splitlines()[0],
         "machine": [word for word in command[1:] if "/" not in word],

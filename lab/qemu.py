@@ -21,10 +21,11 @@ class GuestError(Exception):
     """The guest did not do what it was asked: said in one line."""
 
 
-def machine(smp: int = len(NODE_MIB)) -> list[str]:
-    """Two NUMA nodes of one socket each, VMCOREINFO, a balloon."""
-    words = [*ACCEL, "-smp", f"{smp},sockets={smp}", "-m", f"{sum(NODE_MIB)}M"]
-    for node, size in enumerate(NODE_MIB):
+def machine(nodes: tuple[int, ...] = NODE_MIB) -> list[str]:
+    """NUMA nodes of so many MiB with one socket each, VMCOREINFO, a balloon."""
+    smp = len(nodes)
+    words = [*ACCEL, "-smp", f"{smp},sockets={smp}", "-m", f"{sum(nodes)}M"]
+    for node, size in enumerate(nodes):
         words += ["-object", f"memory-backend-ram,id=m{node},size={size}M"]
         words += ["-numa", f"node,nodeid={node},memdev=m{node},cpus={node}"]
     return [*words, "-device", "vmcoreinfo", "-device", "virtio-balloon-pci"]
@@ -34,14 +35,23 @@ class Guest:
     """A running QEMU. Use as a context manager: leaving it ends the process.
 
     work: folder for console.log, the QMP socket and the files behind the guest's ports.
+    nodes: MiB of each NUMA node.
     """
 
-    def __init__(self, image: Path, initrd: Path, append: str, work: Path, options: list[str]) -> None:
+    def __init__(
+        self,
+        image: Path,
+        initrd: Path,
+        append: str,
+        work: Path,
+        options: list[str],
+        nodes: tuple[int, ...] = NODE_MIB,
+    ) -> None:
         self.console = work / "console.log"
         self.console.write_bytes(b"")
         self._qmp_path = work / "qmp"
         self.command = [
-            "qemu-system-x86_64", *machine(), "-kernel", str(image), "-initrd", str(initrd),
+            "qemu-system-x86_64", *machine(nodes), "-kernel", str(image), "-initrd", str(initrd),
             "-append", append, "-display", "none", "-no-reboot", "-nodefaults",
             "-serial", f"file:{self.console}",
             "-qmp", f"unix:{self._qmp_path},server=on,wait=off", *options,
@@ -83,10 +93,11 @@ class Guest:
                 return answer["return"]
 
     def dump(self, path: Path) -> None:
-        """Stop the guest and write its physical memory as an ELF core."""
+        """Stop the guest and write its physical memory as an ELF core, without disk space for zeros."""
         path.unlink(missing_ok=True)
         self.qmp("stop")
         self.qmp("dump-guest-memory", paging=False, protocol=f"file:{path}")
+        subprocess.run(["fallocate", "--dig-holes", str(path)], check=False, capture_output=True)
 
     def _send(self, execute: str, arguments: dict[str, object]) -> None:
         self._qmp.write(json.dumps({"execute": execute, "arguments": arguments}) + "\n")

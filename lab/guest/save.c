@@ -238,6 +238,7 @@ static void save_system(void)
     save_glob("/sys/kernel/debug/cma/*/*", "cma.txt");
     save_glob("/sys/block/zram*/mm_stat", "zram.txt");
     save_glob("/sys/devices/system/node/node*/meminfo", "node_meminfo.txt");
+    save_glob("/sys/devices/system/memory/memory*/state", "memory_blocks.txt");
     copy("/proc/kpageflags", "kpageflags.bin");
     copy("/proc/kpagecount", "kpagecount.bin");
     copy("/proc/kpagecgroup", "kpagecgroup.bin");

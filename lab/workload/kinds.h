@@ -11,7 +11,7 @@ void w_thp(void), w_thp_shmem(void), w_hugetlb(void);
 void w_ksm(void);
 void w_swap_disk(void), w_zswap(void), w_swap_file(void), w_swap_zram(void);
 void w_fork(void), w_threads(void), w_many_threads(void), w_leader(void), w_clone_vm(void), w_orphan(void);
-void w_pid_reuse(void);
+void w_pid_reuse(void), w_tree(void);
 void w_pipe(void), w_aio(void), w_io_uring(void), w_perf(void), w_trace(void), w_brd(void);
 void w_socket(void), w_page_pool(void), w_packet_ring(void);
 void w_bpf_maps(void), w_bpf_prog(void);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// workload PORT [cgroups]: start every maker of pages, let all of them tell their truth through PORT, then wait for ever.
+// workload PORT [cgroups] [tree]: start every maker of pages, let all of them tell their truth through PORT, then wait for ever.
 #include "kinds.h"
 #include <sys/resource.h>
 
@@ -30,6 +30,15 @@ static void start_all(const struct worker *list, unsigned n)
     }
 }
 
+static const struct worker families[] = {{"w_tree", w_tree}};
+
+static int asked(char **words, const char *word)
+{
+    while (*words && strcmp(*words, word))
+        words++;
+    return *words != NULL;
+}
+
 #define START(list) start_all(list, sizeof list / sizeof *list)
 
 int main(int argc, char **argv)
@@ -41,7 +50,9 @@ int main(int argc, char **argv)
     setrlimit(RLIMIT_MEMLOCK, &(struct rlimit){RLIM_INFINITY, RLIM_INFINITY});
     init_holders();
     START(workers);
-    if (argc > 2 && strcmp(argv[2], "cgroups") == 0) {
+    if (asked(argv + 2, "tree"))
+        START(families);
+    if (asked(argv + 2, "cgroups")) {
         if (make_cgroups())
             skip("cgroup", strerror(errno));
         START(charged);

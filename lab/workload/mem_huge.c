@@ -70,8 +70,29 @@ static void huge_child(void)
     (void)*(volatile char *)huge;
 }
 
+// Of 1 GiB, where the kernel was asked to set one aside.
+static void gigantic(void)
+{
+    int size = MAP_HUGETLB | 30 << 26;
+    char words[1000] = "";
+    int fd = open("/proc/cmdline", O_RDONLY);
+    if (read(fd, words, sizeof words - 1) < 0)
+        skip("hugetlb_1g", strerror(errno));
+    close(fd);
+    if (!strstr(words, "hugepagesz=1G"))
+        return;
+    char *p = mmap(NULL, 1UL << 30, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | size, -1, 0);
+    if (p == MAP_FAILED) {
+        skip("hugetlb_1g", strerror(errno));
+        return;
+    }
+    p[PAGE] = 1;
+    claim_pages("hugetlb_1g", p, 1, 1UL << 30, "");
+}
+
 void w_hugetlb(void)
 {
+    gigantic();
     char *p = mmap(NULL, HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
     if (p == MAP_FAILED) {
         skip("hugetlb", strerror(errno));
