@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pageowner.snapshot.fields import FIELDS, TABLES, fields_of, help_text, markdown
-from pageowner.snapshot.reading import read_snapshot
+from pageowner.snapshot.reading import read_everything
 from pageowner.snapshot.tallies import TALLIES
 from pageowner.sources import SourceSelection
 from tests.conftest import Capture
@@ -15,7 +15,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "tables.md"
 
 
 def test_every_table_of_a_scan_is_described(capture: Capture) -> None:
-    scanned = read_snapshot(SourceSelection("core", capture.core), by=TALLIES, pages=True)
+    scanned = read_everything(SourceSelection("core", capture.core), records=True)
     for name in TABLES:
         plain = name.removeprefix("by-")
         found = scanned.groupings[plain] if plain != name else getattr(scanned, name)

@@ -22,10 +22,9 @@ from polars.testing import assert_frame_equal
 from pageowner.commands import main
 from pageowner.errors import PageownerError, SourceError
 from pageowner.snapshot import store
-from pageowner.snapshot.reading import read_snapshot
+from pageowner.snapshot.reading import read_everything
 from pageowner.snapshot.store import load_snapshot, save_snapshot
 from pageowner.snapshot.tables import Snapshot
-from pageowner.snapshot.tallies import TALLIES
 from pageowner.sources import SourceSelection
 from tests.conftest import Capture
 from tests.snapshots.make import snapshot, table
@@ -78,7 +77,7 @@ def test_what_is_saved_loads_the_same(saved: Path) -> None:
 
 
 def test_a_source_records_and_loads_the_same(capture: Capture, tmp_path: Path) -> None:
-    scanned = read_snapshot(SourceSelection("core", capture.core), by=TALLIES, pages=True)
+    scanned = read_everything(SourceSelection("core", capture.core), records=True)
     save_snapshot(scanned, tmp_path / "snap")
     assert_same(load_snapshot(tmp_path / "snap"), scanned)
     assert scanned.pages["n"].sum() == scanned.owners["pages"].sum() == scanned.usage["pages"].sum()
@@ -95,7 +94,7 @@ def test_version_1_loads_for_ever(capfd: pytest.CaptureFixture[str]) -> None:
 
 def test_a_newer_version_is_refused(saved: Path) -> None:
     edit_manifest(saved, version=store.VERSION + 1)
-    with pytest.raises(SourceError, match=r"written by a newer pageowner \(format 2\): update this one"):
+    with pytest.raises(SourceError, match=r"written by a newer pageowner \(format 3\): update this one"):
         load_snapshot(saved)
 
 

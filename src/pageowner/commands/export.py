@@ -18,7 +18,7 @@ from pageowner.commands.options import (
 )
 from pageowner.commands.output import open_output
 from pageowner.commands.parser import Arguments, Parser, UsageError
-from pageowner.snapshot.fields import TABLES, sql_name
+from pageowner.snapshot.fields import RECORD_TABLES, TABLES, sql_name
 
 _OF_TABLES = ("csv", "jsonl", "parquet")
 _OF_STACKS = ("folded", "speedscope", "pprof")
@@ -52,8 +52,8 @@ def run(args: Arguments) -> int:
         from pageowner.reporters import folded, pprof, speedscope, table
         from pageowner.snapshot.reading import named_tables, read_everything
 
-        wanted = filter_of(args)
-        snapshot = read_everything(chosen, extra, wanted=wanted)
+        records = args.table in RECORD_TABLES
+        snapshot = read_everything(chosen, extra, wanted=filter_of(args), records=records)
         if args.format in _OF_TABLES:
             name, found = args.table or "owners", named_tables(snapshot)
             if name not in found:

@@ -22,6 +22,10 @@ def add_arguments(parser: Parser) -> None:
     )
     group.add_argument("-f", "--force", action="store_true", help="overwrite an older snapshot")
     group.add_argument(
+        "--no-records", action="store_true",
+        help="leave out the single records (some 5 to 10 bytes each): no report of it then, fewer filters",
+    )  # fmt: skip
+    group.add_argument(
         "--redact", action="store_true",
         help="replace names of processes, files, cgroups and the host by pseudonyms",
     )  # fmt: skip
@@ -42,7 +46,7 @@ def run(args: Arguments) -> int:
 
     check_target(args.output, args.force)
     key = _key(args.redact_key)
-    snapshot = read_everything(chosen, extra, wanted=filter_of(args))
+    snapshot = read_everything(chosen, extra, wanted=filter_of(args), records=not args.no_records)
     if args.redact or args.redact_key:
         snapshot = redact(snapshot, key)
     size = save_snapshot(snapshot, args.output, args.force)

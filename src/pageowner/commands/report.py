@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import BinaryIO
 
 from pageowner.commands.filters import add_filter_options, filter_of
@@ -38,9 +39,12 @@ def run(args: Arguments) -> int:
     with open_output(args.output, args.force) as out:
         from pageowner.commands.finish import finish
         from pageowner.snapshot.from_text import is_text
+        from pageowner.snapshot.store import is_snapshot
 
         if is_text(chosen):
             return _of_text(args, out)
+        if chosen.kind == "path" and chosen.path is not None and is_snapshot(chosen.path):
+            return _of_snapshot(chosen.path, args, out)
         from pageowner.reporters.report_text import write_report
         from pageowner.snapshot.report import Selection, report_tables
         from pageowner.snapshot.scan import open_scan
@@ -59,6 +63,23 @@ def run(args: Arguments) -> int:
         scan = open_scan(open_source(chosen), extra)
         write_report(report_tables(scan, wanted), out)
         return finish(remarks(scan), scan.partial)
+
+
+def _of_snapshot(path: Path, args: Arguments, out: BinaryIO) -> int:
+    """The same text as of the source that was recorded, as far as record keeps what it is made of."""
+    from pageowner.commands.finish import finish
+    from pageowner.reporters.report_text import write_report
+    from pageowner.snapshot.recorded import recorded_tables
+    from pageowner.snapshot.store import load_snapshot
+
+    for name in ("mappings", "per_page", "paths", "freed"):
+        if getattr(args, name):
+            flag = name.replace("_", "-")
+            raise SourceError(f"{path} is a snapshot, which does not hold what --{flag} needs")
+    snapshot = load_snapshot(path)
+    wanted, owners = filter_of(args), not args.kernel_format
+    write_report(recorded_tables(snapshot, path, wanted, owners, visible=out.isatty()), out)
+    return finish(snapshot.remarks, snapshot.partial)
 
 
 def _of_text(args: Arguments, out: BinaryIO) -> int:

@@ -17,7 +17,7 @@ from pageowner.commands.options import (
 )
 from pageowner.commands.output import open_output
 from pageowner.commands.parser import Arguments, Parser
-from pageowner.snapshot.fields import help_text
+from pageowner.snapshot.fields import RECORD_TABLES, help_text
 
 
 def add_arguments(parser: Parser) -> None:
@@ -44,7 +44,8 @@ def run(args: Arguments) -> int:
         from pageowner.reporters.table import write_table_csv, write_table_json, write_table_text
         from pageowner.snapshot.reading import named_tables, read_everything
 
-        snapshot = read_everything(chosen, extra, wanted=filter_of(args))
+        records = any(name in args.query.lower() for name in RECORD_TABLES)  # they cost time: if asked for
+        snapshot = read_everything(chosen, extra, wanted=filter_of(args), records=records)
         found = query(named_tables(snapshot), args.query)
         if args.json:
             write_table_json(found, out)

@@ -40,7 +40,7 @@ class Chosen:
         steps[first] += 1  # runs do not overlap, so no place is named twice
         steps[first + n] -= 1
         wanted = np.cumsum(steps[:-1]) > 0
-        return replace(section, layer=np.where(wanted, section.layer, np.uint8(UNCLAIMED)))
+        return replace(section, layer=np.where(wanted, section.layer, np.uint8(UNCLAIMED)), whole=section)
 
     def records(self, section: SectionScan, records: pl.DataFrame) -> pl.DataFrame:
         """Those of *records* (``pfn``, ``n``: blocks that begin in the section) of which the first page

@@ -42,6 +42,9 @@ TABLES = {
     "owners": "who `id` is",
     "stacks": "what `stack` is",
     "pages": "every page, in runs of one owner (only where recorded)",
+    "records": "every page, in runs that are alike in all below",
+    "allocations": "what `allocation` is: who asked for pages, how, and from where",
+    "states": "what `state` is: where pages lie and how they are",
     "zones": "nodes and zones",
     "counters": "the kernel's own counters beside ours",
     "layers": "what each layer did",
@@ -54,6 +57,9 @@ TABLES = {
     "by-unit": "memory blocks and CMA areas",
 }
 """The tables and what they hold. In SQL ``by-process`` is ``by_process``."""
+
+RECORD_TABLES = ("records", "allocations", "states")
+"""Those that a scan makes, and a snapshot has, only where single records are wanted."""
 
 _PAGES_OF = "a page has 4096 bytes"
 FIELDS = (
@@ -78,6 +84,36 @@ FIELDS = (
     Field("pages", "word", "String", "", "kind", "kind"),
     Field("pages", "owner", "String", "", "owner"),
     Field("pages", "key", "UInt64", "", "the layer's own key of the owner, of this boot only"),
+    Field("records", "pfn", "Int64", "", "first page frame of the run"),
+    Field("records", "n", "Int64", PAGES, "pages of the run"),
+    Field("records", "id", "Int64", "", "owner: key in owners"),
+    Field("records", "allocation", "Int32", "", "key in allocations; null: not recorded"),
+    Field("records", "state", "Int32", "", "key in states"),
+    Field("records", "ts_nsec", "UInt64", NS, "when allocated, after boot", "allocated"),
+    Field("records", "free_ts_nsec", "UInt64", NS, "when freed before that, after boot", "freed"),
+    Field("records", "head", "Boolean", "", "whether report has a record that begins here"),
+    Field("records", "line", "String", "", "its owner line"),
+    Field("allocations", "allocation", "Int32", "", "key, of this snapshot only", "number"),
+    Field("allocations", "order", "Int8", "", "of the block"),
+    Field("allocations", "gfp_mask", "UInt32", "", "what was asked for"),
+    Field("allocations", "gfp", "String", "", "the same in words: GFP_KERNEL|__GFP_ZERO"),
+    Field("allocations", "mobility", "String", "", "migrate type that the mask asks for"),
+    Field("allocations", "pid", "Int32", "", "thread"),
+    Field("allocations", "tgid", "Int32", "", "process"),
+    Field("allocations", "comm", "String", "", "its name"),
+    Field("allocations", "stack", "Int64", "", "key in stacks; 0: none"),
+    Field("allocations", "frames", "String", "", "frames as the kernel prints them, a line each"),
+    Field("allocations", "migrated", "String", "", "reason of the last migration; null: none"),
+    Field("states", "state", "Int32", "", "key, of this snapshot only", "number"),
+    Field("states", "node", "Int16", "", "NUMA node"),
+    Field("states", "zone", "Int8", "", "zone number: zone_index in zones"),
+    Field("states", "order", "Int8", "", "of the folio or free block"),
+    Field("states", "migrate_type", "String", "", "of the pageblock", "migrate type"),
+    Field("states", "cgroup", "String", "", "path of the cgroup that the folio is charged to"),
+    Field("states", "cgroup_state", "String", "", "online or dying", "cgroup is"),
+    Field("states", "cma", "String", "", "CMA area"),
+    Field("states", "flags_text", "String", "", "page flags as printed; null inside a block", "flags"),
+    Field("states", "charged", "String", "", "what the kernel prints of the charge"),
     Field("zones", "node", "Int32", "", "NUMA node"),
     Field("zones", "zone", "String", "", "its name: DMA32, Normal, …"),
     Field("zones", "zone_index", "Int32", "", "its number in the node", "number"),

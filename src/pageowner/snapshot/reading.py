@@ -45,10 +45,12 @@ def read_everything(
     extra: tuple[type[Layer], ...] = (),
     by: Iterable[str] | None = None,
     wanted: Filter | None = None,
+    records: bool = False,
 ) -> Snapshot:
     """The tables of *selection* with every grouping that it has, and with the table of all pages.
 
     :param by: where a scan is needed, only these groupings.
+    :param records: where a scan is needed, with the tables of all records, too.
     :raises SourceError: when it cannot be read.
     """
     if is_text(selection) and selection.path is not None:
@@ -56,7 +58,7 @@ def read_everything(
     if selection.kind == "path" and selection.path is not None and is_snapshot(selection.path):
         loaded = load_snapshot(selection.path)
         return part_of(loaded, wanted) if wanted else loaded
-    return take_snapshot(open_source(selection), extra, by, pages=True, wanted=wanted)
+    return take_snapshot(open_source(selection), extra, by, pages=True, wanted=wanted, records=records)
 
 
 def named_tables(snapshot: Snapshot) -> dict[str, pl.DataFrame]:

@@ -7,25 +7,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from pageowner.analyses.filters import Filter
-from pageowner.kernel.page_owner import PageOwner
-from pageowner.kernel.pageblock import PageBlocks, read_pageblocks
 from pageowner.kernel.process_memory import ProcessMemory, read_process_memory
-from pageowner.kernel.record_table import record_table
-from pageowner.layers.base import Band
 from pageowner.ownertext.tables import Texts, TextTables
 from pageowner.ownertext.unrecorded import tables_without_records, unrecorded_text
 from pageowner.ownertext.write import freed_text, kernel_text
 from pageowner.rawtext import escape_carried
 from pageowner.snapshot.chosen import Chosen
 from pageowner.snapshot.lines import OwnerLines
+from pageowner.snapshot.reported import Reported
 from pageowner.snapshot.scan import Scan, SectionScan
-
-I64 = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -59,62 +52,26 @@ def report_tables(scan: Scan, selection: Selection) -> Iterator[pl.DataFrame]:
 class _Reporter:
     def __init__(self, scan: Scan, selection: Selection) -> None:
         self.scan, self.selection = scan, selection
-        self.blocks: PageBlocks = read_pageblocks(scan.kernel, scan.sections)
-        self.recorded = isinstance(scan.page_owner, PageOwner)
+        self.reported = Reported(scan, selection.freed)
         self.lines = OwnerLines(scan, selection.paths)
 
     @cached_property
     def texts(self) -> Texts:
-        return Texts(self.scan.kernel, self.blocks.order)
+        return Texts(self.scan.kernel, self.reported.blocks.order)
 
     @cached_property
     def names(self) -> TextTables:
-        return tables_without_records(self.scan.kernel, self.blocks.order)
+        return tables_without_records(self.scan.kernel, self.reported.blocks.order)
 
     def tables(self) -> Iterator[pl.DataFrame]:
         wanted = self.selection.wanted
         chosen = Chosen(self.scan, wanted) if wanted else None
         for section in self.scan.run(*wanted.reach):
-            records = self._records(section)
+            records = self.reported.of(section)
             if chosen is not None and records.height:
                 records = chosen.records(section, records)
             if records.height:
                 yield self._texts(section, records)
-
-    def _records(self, section: SectionScan) -> pl.DataFrame:
-        """The records to print: pfn, n, and the columns of the record where there is one."""
-        page_owner = self.scan.page_owner
-        block_types = self.blocks.page_types(section.pages.section)
-        if isinstance(page_owner, PageOwner):
-            if section.records is None:
-                return pl.DataFrame(schema={"pfn": pl.Int64, "n": pl.Int64})
-            pick = page_owner.freed if self.selection.freed else page_owner.visible
-            table = record_table(
-                section.records, section.pages, block_types, pick(section.records, section.pages)
-            )
-            return table.with_columns(_block_pages())
-        return self._unrecorded(section, block_types)
-
-    def _unrecorded(self, section: SectionScan, block_types: npt.NDArray[np.uint8]) -> pl.DataFrame:
-        """Without page_owner the blocks are the units in use: folios and single pages."""
-        heads, start = section.pages.heads, section.pages.section.start
-        free = [run.number for run in self.scan.runs if run.layer.band == Band.FREE]
-        local = np.flatnonzero(heads.pfn >= start)
-        at = heads.pfn[local] - start
-        reserved = (heads.flags[local] & np.uint64(self._reserved_bit())) != 0
-        used = ~np.isin(section.layer[at], free) & ~reserved
-        return pl.DataFrame(
-            {
-                "pfn": heads.pfn[local][used],
-                "n": heads.n[local][used],
-                "flags": section.pages.flags[at[used]],
-                "block_type": block_types[at[used]],
-            }
-        )
-
-    def _reserved_bit(self) -> int:
-        bit = self.scan.kernel.constant("PG_reserved")
-        return 0 if bit is None else 1 << bit
 
     def _texts(self, section: SectionScan, records: pl.DataFrame) -> pl.DataFrame:
         nothing = pl.repeat("", records.height, dtype=pl.String, eager=True)
@@ -134,7 +91,7 @@ class _Reporter:
         )
 
     def _kernel_text(self, records: pl.DataFrame) -> pl.DataFrame:
-        if not self.recorded:
+        if not self.reported.recorded:
             return unrecorded_text(records, self.names)
         if self.selection.freed:
             return freed_text(records, self.texts.tables(records, "free_handle"))
@@ -178,9 +135,3 @@ class _Reporter:
     def _mapped(self, records: pl.DataFrame) -> pl.Series:
         memory: ProcessMemory = self.scan.kernel.memo(read_process_memory)
         return memory.mapped_lines(records.get_column("pfn").to_numpy(), records.get_column("n").to_numpy())
-
-
-def _block_pages() -> pl.Expr:
-    """2^order; an order beyond any allocator's is damage and counts as one page."""
-    order = pl.when(pl.col("order") <= 18).then(pl.col("order")).otherwise(0)
-    return pl.lit(2, pl.Int64).pow(order.cast(pl.Int64)).cast(pl.Int64).alias("n")

@@ -53,10 +53,11 @@ class Rows:
         """The rows of *section*, by PFN; pages that nobody owns are left out.
 
         :param starts: pages at which a row must begin, too, bool[n].
-        :returns: ``pfn``, ``n``, ``id`` (see ``owner_ids``), ``order`` (of the record, else of the folio or
-            free block), ``node``, ``place`` (node and zone), ``block_type``, ``memcg`` (the folio's word),
-            ``cma`` (name); and of the record, null without one: ``handle``, ``gfp_mask``, ``pid``,
-            ``tgid``, ``comm``, ``youngest_ns`` and ``oldest_ns``. What this kernel does not keep is left out.
+        :returns: ``pfn``, ``n``, ``id`` (see ``owner_ids``), ``unit`` (order of the folio or free block),
+            ``order`` (of the record; else the same), ``node``, ``place`` (node and zone), ``block_type``,
+            ``memcg`` (the folio's word), ``cma`` (name); and of the record, null without one: ``handle``,
+            ``gfp_mask``, ``pid``, ``tgid``, ``comm``, ``youngest_ns`` and ``oldest_ns``. What this kernel
+            does not keep is left out.
         """
         arrays = self._arrays(section)
         first = self._first(section, arrays)
@@ -81,24 +82,24 @@ class Rows:
         """What runs are alike in, an array per column, a number per page."""
         pages, records = section.pages, section.records
         node, zone = self._flags.node(pages.flags), self._flags.zone(pages.flags)
-        order = np.log2(np.append(pages.heads.n, 1)).astype(np.int32)[pages.head]
+        unit = np.log2(np.append(pages.heads.n, 1)).astype(np.int32)[pages.head]
         arrays: Arrays = {
             "id": owner_ids(section),
             "node": node.astype(np.int32),
             "place": (node << np.uint64(8) | zone).astype(np.int64),
             "block_type": self._blocks.page_types(pages.section),
+            "unit": unit,
         }
         if "memcg" in (pages.heads.rows.dtype.names or ()):
             words = np.ascontiguousarray(pages.heads.rows["memcg"])
             arrays["memcg"] = np.append(words, np.uint64(0))[pages.head]
-        allocated = records.allocated if records is not None else np.zeros(len(order), np.bool_)
+        allocated = records.allocated if records is not None else np.zeros(len(unit), np.bool_)
         for name, kind in _RECORDED.items():
             if name in self._has:
-                arrays[name] = np.zeros(len(order), kind)
+                arrays[name] = np.zeros(len(unit), kind)
                 if records is not None:
                     arrays[name][allocated] = records.rows[name][allocated]
-        if records is not None:
-            order = np.where(allocated, records.rows["order"].astype(np.int32), order)
+        order = unit if records is None else np.where(allocated, records.rows["order"].astype(np.int32), unit)
         return arrays | {"order": order, "recorded": allocated}
 
     def _first(self, section: SectionScan, arrays: Arrays) -> npt.NDArray[np.bool_]:
@@ -145,7 +146,7 @@ class Rows:
             "word": ("id", self._owners),
             "owner": ("id", self._owners),
             "zone_name": ("place", lambda keys: zone_names(read_zones(kernel))),
-            "migrate_type": ("block_type", lambda keys: _migrate_types(kernel)),
+            "migrate_type": ("block_type", lambda keys: migrate_types(kernel)),
         }
         if self._has:
             found["functions"] = ("handle", kernel.memo(StackNames).table)
@@ -166,7 +167,8 @@ class Rows:
         return pl.concat(parts)
 
 
-def _migrate_types(kernel: Kernel) -> pl.DataFrame:
+def migrate_types(kernel: Kernel) -> pl.DataFrame:
+    """``block_type`` (number), ``migrate_type`` (name)."""
     names = read_migrate_types(kernel).names
     return pl.DataFrame(
         {"block_type": range(len(names)), "migrate_type": names},

@@ -104,6 +104,8 @@ class SectionScan:
     claim: npt.NDArray[np.int32]
     claims: dict[int, Table]
     owner: dict[int, npt.NDArray[np.int32]]
+    whole: SectionScan | None = None
+    """With all pages owned, where a filter has left only some in this one."""
 
     def owner_rows(self) -> npt.NDArray[np.int32]:
         """Each page's row in the owners of its layer; -1 without a struct page."""

@@ -27,13 +27,14 @@ import polars as pl
 
 from pageowner import __version__
 from pageowner.errors import PageownerError, SourceError
+from pageowner.snapshot.fields import RECORD_TABLES, fields_of
 from pageowner.snapshot.fields import TABLES as ALL_TABLES
-from pageowner.snapshot.fields import fields_of
 from pageowner.snapshot.scan import Coverage
 from pageowner.snapshot.tables import Snapshot
 
 FORMAT = "pageowner.snapshot"
-VERSION = 1
+VERSION = 2
+"""2 added ``records``, ``allocations`` and ``states``, which need not be there."""
 MANIFEST = "manifest.json"
 _GROUPING = "by-"
 TABLES = tuple(name for name in ALL_TABLES if not name.startswith(_GROUPING))
@@ -98,7 +99,9 @@ def check_target(directory: Path, force: bool) -> None:
 
 def _write_tables(snapshot: Snapshot, draft: Path) -> None:
     for name in TABLES:
-        getattr(snapshot, name).write_parquet(draft / f"{name}.parquet", compression="zstd")
+        table = getattr(snapshot, name)
+        if table.width or name not in RECORD_TABLES:
+            table.write_parquet(draft / f"{name}.parquet", compression="zstd")
     for name, table in snapshot.groupings.items():
         table.write_parquet(draft / f"{_GROUPING}{name}.parquet", compression="zstd")
 
@@ -153,6 +156,8 @@ def _read_table(directory: Path, name: str, files: dict[str, str]) -> pl.DataFra
     path = directory / f"{name}.parquet"
     if Path(name).name != name:
         raise SourceError(f"{directory / MANIFEST} names a table outside of it")
+    if name in RECORD_TABLES and path.name not in files:
+        return pl.DataFrame()
     try:
         if digest(path) != files.get(path.name):
             raise SourceError(f"{path} is damaged: the snapshot cannot be used")

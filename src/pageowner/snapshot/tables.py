@@ -19,8 +19,10 @@ from pageowner.kernel.target import Kernel
 from pageowner.kernel.zone import read_zones
 from pageowner.layers.base import Layer
 from pageowner.snapshot.chosen import Chosen
+from pageowner.snapshot.fields import RECORD_TABLES
 from pageowner.snapshot.page_runs import SCHEMA as PAGE_SCHEMA
 from pageowner.snapshot.page_runs import page_runs
+from pageowner.snapshot.records import RecordTables
 from pageowner.snapshot.scan import Coverage, Scan, open_scan
 from pageowner.snapshot.tallies import TALLIES
 from pageowner.snapshot.tallies import Tally as PageTally
@@ -51,6 +53,10 @@ class Snapshot:
     """Pages by process, cgroup, …, those that were asked for: :data:`pageowner.snapshot.tallies.TALLIES`."""
     pages: pl.DataFrame = field(default_factory=pl.DataFrame)
     """Every page, in runs (:func:`pageowner.snapshot.page_runs.page_runs`), where asked for."""
+    records: pl.DataFrame = field(default_factory=pl.DataFrame)
+    """Every page, in runs that are alike in all (:mod:`pageowner.snapshot.records`), where asked for."""
+    allocations: pl.DataFrame = field(default_factory=pl.DataFrame)
+    states: pl.DataFrame = field(default_factory=pl.DataFrame)
     about: dict[str, str] = field(default_factory=dict)
     """``release``, ``host`` and ``version`` of the kernel."""
     partial: bool = False
@@ -63,6 +69,7 @@ def take_snapshot(
     by: Iterable[str] | None = (),
     pages: bool = False,
     wanted: Filter | None = None,
+    records: bool = False,
 ) -> Snapshot:
     """Scan all of memory once and keep the tables.
 
@@ -70,11 +77,13 @@ def take_snapshot(
         None for all that this kernel has.
     :param pages: keep the table of all pages, too.
     :param wanted: count these pages only, in every table; there are no counters then.
+    :param records: keep the tables ``records``, ``allocations`` and ``states``, too.
     """
     scan = open_scan(kernel, extra)
     usage = Usage(scan)
     terms = Tally(scan)
     grouped = _tallies(scan) if by is None else {name: TALLIES[name](scan) for name in by}
+    kept = RecordTables(scan) if records else None
     runs = [pl.DataFrame(schema=PAGE_SCHEMA)]
     for section in Chosen(scan, wanted).sections() if wanted else scan.run():
         usage.add(section)
@@ -83,8 +92,13 @@ def take_snapshot(
             tally.add(section)
         if pages:
             runs.append(page_runs(scan, section))
+        if kept is not None:
+            kept.add(section)
     usage_table, owners, stacks = usage.tables()
+    each = dict(zip(RECORD_TABLES, kept.tables(usage.names()), strict=True)) if kept is not None else {}
+    about = _about(kernel) | ({"only": str(wanted)} if wanted else {})
     return Snapshot(
+        **each,
         usage=usage_table,
         owners=owners,
         stacks=stacks,
@@ -95,7 +109,7 @@ def take_snapshot(
         coverage=scan.coverage,
         groupings={name: tally.frame() for name, tally in grouped.items()},
         pages=pl.concat(runs) if pages else pl.DataFrame(),
-        about=_about(kernel) | ({"only": str(wanted)} if wanted else {}),
+        about=about | (kept.about if kept is not None else {}),
         partial=scan.partial,
         remarks=remarks(scan),
     )

@@ -77,7 +77,7 @@ class Usage:
             if self._parts
             else pl.DataFrame(schema=dict.fromkeys([*_BY, "pages", "ts", "ts_max", "reclaimable"], pl.Int64))
         )
-        names = self._names()
+        names = self.names()
         sums = sums.cast({"layer": pl.UInt8, "row": pl.Int32, "handle": pl.UInt32})
         stacks = self._stacks(sums)
         named = sums.join(names, on=["layer", "row"], how="left")
@@ -87,7 +87,8 @@ class Usage:
         kept = stacks.unique("stack", keep="first").select(STACK_SCHEMA.keys()).sort("stack")
         return usage, owners.sort("pages", "word", "owner", descending=[True, False, False]), kept
 
-    def _names(self) -> pl.DataFrame:
+    def names(self) -> pl.DataFrame:
+        """``layer`` and ``row`` of each owner, its key ``id``, ``word`` and ``owner``."""
         schema = {"layer": pl.UInt8, "row": pl.Int32, "id": pl.Int64, "word": pl.String, "owner": pl.String}
         rows = [
             (run.number, row, owner_key(run.word, name), run.word, name)
