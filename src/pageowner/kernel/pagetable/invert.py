@@ -19,6 +19,7 @@ import numpy.typing as npt
 from pageowner.kernel.mapping import Mappings
 from pageowner.kernel.mapping_builder import MappingBuilder
 from pageowner.kernel.pagetable.alike import Alike
+from pageowner.kernel.pagetable.glance import Copies, linear_tables
 from pageowner.kernel.pagetable.runs import Runs, decode_runs
 from pageowner.kernel.pagetable.tables import ENTRIES, ReadPhys, TablePages, read_tables
 from pageowner.kernel.pagetable.x86_64 import PAGE, PGD, PMD, POISONED, PRESENT_BIT, PTE, X86_64
@@ -102,6 +103,9 @@ class Inverter:
     live: bool = False
     """Tables come and go while they are read."""
     _alike: Alike = field(default_factory=Alike)
+    _copies: Copies = field(default_factory=Copies)
+    _sums: tuple[U64, U64] = field(default_factory=lambda: (np.empty(0, np.uint64), np.empty(0, np.uint64)))
+    """Those of the tables that are being decoded."""
     _seen: dict[int, npt.NDArray[np.uint8]] = field(default_factory=dict)
 
     def run(self, pgds: I64, mms: I64 | None = None) -> None:
@@ -142,11 +146,28 @@ class Inverter:
         if level == PTE and self.only is not None:
             near = np.flatnonzero(leads_to(self.arch, rows, *self.only))
             refs, rows = refs.take(near), rows[near]
+        if level == PTE:
+            refs, rows = self._glance(refs, rows)
         runs = decode_runs(self.arch, rows, level)
         self.counts.bad += runs.bad
         self.counts.markers += runs.markers
         self._store(refs, runs, level)
         return self._children(refs, runs, level) if level > PTE else refs
+
+    def _glance(self, refs: Refs, rows: U64) -> tuple[Refs, U64]:
+        """Store what needs no decoding; the other tables come back."""
+        linear, pfn, flags = linear_tables(self.arch, rows)
+        pages = np.full(len(linear), ENTRIES, np.int64)
+        self.builder.add(refs.mm[linear], refs.va[linear], pfn, pages, flags)
+        rest = np.ones(len(refs), np.bool_)
+        rest[linear] = False
+        refs, rows = refs.take(np.flatnonzero(rest)), rows[rest] if len(linear) else rows
+        first, second = self._copies.sums(rows)
+        group = self._copies.groups((first, second))
+        known = group >= 0
+        self.builder.join_groups(group[known], refs.mm[known], refs.va[known])
+        self._sums = first[~known], second[~known]
+        return refs.take(np.flatnonzero(~known)), rows[~known] if known.any() else rows
 
     def _stayed(self, refs: Refs, rows: U64) -> npt.NDArray[np.bool_]:
         """Which of *refs* were tables when *rows* was read: their parents still lead there, bool[n].
@@ -208,6 +229,8 @@ class Inverter:
         self._alike.learn(first[new][sample], second[new][sample], made)
         member = np.flatnonzero(group >= 0)
         self.builder.join_groups(group[member], refs.mm[row[member]], refs.va[row[member]])
+        first, second = self._sums
+        self._copies.learn((first[row[member]], second[row[member]]), group[member])
         keep = np.ones(len(refs), np.bool_)
         keep[row[member]] = False
         keep[row[new[sample]]] = True
