@@ -9,8 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from pageowner.analyses.filters import Filter
 from pageowner.kernel.page_owner import Records
 from pageowner.kernel.record_table import comm_text
+from pageowner.snapshot.chosen import Chosen
 from pageowner.snapshot.keys import NOTHING
 from pageowner.snapshot.scan import LayerRun, Scan, SectionScan
 from pageowner.snapshot.stack_names import StackNames
@@ -30,16 +32,19 @@ _SCHEMA = {**FOUND_SCHEMA, "handle": pl.UInt32}
 _RECORDED = ("order", "pid", "comm", "ts_nsec")
 
 
-def find_pages(scan: Scan, word: str, owner: str, stack: int | None, most: int = MOST) -> pl.DataFrame:
+def find_pages(
+    scan: Scan, word: str, owner: str, stack: int | None, wanted: Filter | None = None, most: int = MOST
+) -> pl.DataFrame:
     """The pages of one owner, a row per folio (or what of it is this owner's), by PFN.
 
     :param stack: key of the stack that allocated them; 0: not recorded; None: of all stacks.
+    :param wanted: of these pages only.
     :returns: ``pfn`` (the first), ``pages``, and of its allocation ``order``, ``pid``, ``comm`` (carried) and
         ``ts_nsec``, null where not recorded: *most* rows of each stack's handle at most.
     """
     parts = [pl.DataFrame(schema=_SCHEMA)]
     runs = [run for run in scan.all_runs if run.word == word]
-    for section in scan.run():
+    for section in Chosen(scan, wanted).sections() if wanted else scan.run():
         for run in runs:
             at = _of_owner(section, run, owner)
             if len(at):

@@ -19,6 +19,7 @@ from pageowner.layers.base import Layer
 from pageowner.snapshot.explain import Explanation, explain
 from pageowner.snapshot.find_pages import FOUND_SCHEMA, find_pages
 from pageowner.snapshot.from_text import is_text
+from pageowner.snapshot.keys import NOTHING, owner_key
 from pageowner.snapshot.page_address import find_page
 from pageowner.snapshot.page_name import PageName
 from pageowner.snapshot.reading import read_everything
@@ -78,7 +79,8 @@ class Watched:
         :raises PageownerError: one line.
         """
         if self.stored(at):
-            return replace(read_everything(self.selections[at], wanted=wanted), pages=pl.DataFrame())
+            stored, empty = read_everything(self.selections[at], wanted=wanted), pl.DataFrame()
+            return replace(stored, pages=empty, records=empty, allocations=empty, states=empty)
         try:
             kernel = self._fresh(at)
             groupings = self._opened.groupings if self._opened else ()
@@ -86,15 +88,18 @@ class Watched:
         except OSError as error:
             raise self._gone(at, error) from error
 
-    def pages(self, at: int, word: str, owner: str, stack: int | None) -> pl.DataFrame:
+    def pages(
+        self, at: int, word: str, owner: str, stack: int | None, wanted: Filter | None = None
+    ) -> pl.DataFrame:
         """Where the pages of one owner are (:data:`pageowner.snapshot.find_pages.FOUND_SCHEMA`).
 
-        :param stack: only those that this stack allocated; a snapshot cannot tell them apart.
+        :param stack: only those that this stack allocated; a snapshot without records cannot tell.
+        :param wanted: of these pages only.
         """
         if self.stored(at):
-            return self._stored_pages(at, word, owner)
+            return _stored_pages(read_everything(self.selections[at], wanted=wanted), word, owner, stack)
         try:
-            return find_pages(open_scan(self._fresh(at), self._extra), word, owner, stack)
+            return find_pages(open_scan(self._fresh(at), self._extra), word, owner, stack, wanted)
         except OSError as error:
             raise self._gone(at, error) from error
 
@@ -112,14 +117,6 @@ class Watched:
             return explain(scan, find_page(scan.kernel, scan.sections, name), most_places)
         except OSError as error:
             raise self._gone(at, error) from error
-
-    def _stored_pages(self, at: int, word: str, owner: str) -> pl.DataFrame:
-        pages = read_everything(self.selections[at]).pages
-        if "pfn" not in pages.columns:
-            raise PageownerError(f"{self.selections[at].path} does not say which pages are whose")
-        mine = pages.filter((pl.col("word") == word) & (pl.col("owner") == owner))
-        lacking = [pl.lit(None, kind).alias(name) for name, kind in FOUND_SCHEMA.items()][2:]
-        return mine.select("pfn", pl.col("n").alias("pages"), *lacking)
 
     def _fresh(self, at: int) -> Kernel:
         """The kernel of source *at*, knowing nothing that may have changed since it was last looked at."""
@@ -150,6 +147,21 @@ class Watched:
         selection = self.selections[at]
         name = selection.address or selection.path or selection.kind
         return SourceError(f"{name}: its memory cannot be read any more ({error.strerror or error})")
+
+
+def _stored_pages(snapshot: Snapshot, word: str, owner: str, stack: int | None) -> pl.DataFrame:
+    if snapshot.records.width:
+        id = owner_key(word, owner)
+        mine = snapshot.records.filter(pl.col("id") == id).select("pfn", "n", "allocation", "ts_nsec")
+        known = mine.join(snapshot.allocations, on="allocation", how="left").sort("pfn")
+        if stack is not None:
+            known = known.filter(pl.col("stack").fill_null(NOTHING) == stack)
+        return known.rename({"n": "pages"}).select(pl.col(n).cast(kind) for n, kind in FOUND_SCHEMA.items())
+    if not snapshot.pages.width:
+        raise PageownerError("this source does not say which pages are whose")
+    mine = snapshot.pages.filter((pl.col("word") == word) & (pl.col("owner") == owner))
+    lacking = [pl.lit(None, kind).alias(name) for name, kind in FOUND_SCHEMA.items()][2:]
+    return mine.select("pfn", pl.col("n").alias("pages"), *lacking)
 
 
 def fresh(kernel: Kernel) -> Kernel:

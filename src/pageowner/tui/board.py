@@ -21,7 +21,7 @@ from pageowner.tui.shown import shown
 from pageowner.tui.table import OwnerTable
 from pageowner.tui.view import Rows
 
-_TICK = 0.25
+_TICK = 0.5
 _TREND_NEEDS = 110
 
 
@@ -44,6 +44,7 @@ class Board(App[None]):
         """The row that is to have the cursor when rows come."""
         self._remark = self._said = ""
         self._memory: Memory | None = None
+        self._drawn: dict[str, Text] = {}
         self._wanted = self._computing = False
 
     # -- the layout ----------------------------------------------------------------------------
@@ -187,4 +188,7 @@ class Board(App[None]):
         self._said = ""
 
     def _put(self, name: str, text: Text) -> None:
-        self.query_one(f"#{name}", Static).update(text)
+        """Drawing costs, so only what has changed is drawn."""
+        if self._drawn.get(name) != text:
+            self._drawn[name] = text
+            self.query_one(f"#{name}", Static).update(text, layout=name == "message")

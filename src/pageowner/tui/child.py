@@ -61,8 +61,8 @@ def _do(watched: Watched, request: Request) -> object:
     match request:
         case Take(at, wanted):
             return watched.take(at, wanted)
-        case FindPages(at, word, owner, stack):
-            return watched.pages(at, word, owner, stack)
+        case FindPages(at, word, owner, stack, wanted):
+            return watched.pages(at, word, owner, stack, wanted)
         case Explain(at, page, most_places):
             return watched.explain(at, page, most_places)
 

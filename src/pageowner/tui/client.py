@@ -38,6 +38,11 @@ class Client:
         """CPU seconds of children that are gone, as far as they told."""
         self._cpu = 0.0
 
+    @property
+    def pid(self) -> int | None:
+        """The child's process id; None when there is none."""
+        return None if self._process is None else self._process.pid
+
     def start(self) -> Opened:
         """Open the source in a new child; a password may be asked for.
 

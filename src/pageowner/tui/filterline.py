@@ -50,5 +50,6 @@ def line_of(wanted: Filter) -> str:
         given = getattr(wanted, option.member)
         for value in given if isinstance(given, tuple) else [given]:
             if value is not None:
-                words += [option.flag, "-".join(map(str, value)) if isinstance(value, tuple) else str(value)]
-    return shlex.join(words)
+                text = "-".join(map(str, value)) if isinstance(value, tuple) else str(value)
+                words.append(f"{option.flag}={shlex.quote(text)}")
+    return " ".join(words)

@@ -42,6 +42,7 @@ class FindPages:
     word: str
     owner: str
     stack: int | None
+    wanted: Filter | None = None
 
 
 @dataclass(frozen=True)

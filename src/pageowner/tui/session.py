@@ -4,15 +4,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import polars as pl
 
 from pageowner.analyses.filters import Filter
 from pageowner.analyses.watch import WHOLE, matching
-from pageowner.errors import PageownerError, SourceError
-from pageowner.snapshot.part import part_of
+from pageowner.errors import PageownerError
 from pageowner.snapshot.rescan import created
 from pageowner.sources.live import mem_available
 from pageowner.sources.selection import SourceSelection
@@ -24,6 +23,9 @@ from pageowner.tui.pages import page_rows
 from pageowner.tui.protocol import Answer, FindPages, Take
 from pageowner.tui.series import Moment, Series
 from pageowner.tui.view import Rows, View, compute, in_order
+
+_EXACT = ("word", "owner", "node", "zone_name", "functions")
+"""What conditions may be about if usage tables are to answer: their orders and times are of whole groups."""
 
 
 @dataclass
@@ -147,13 +149,10 @@ class Session:
             self.set_typed(view.typed)
 
     def _tables_can_tell(self, wanted: Filter) -> bool:
+        """Whether the tables of moments say to the page which are *wanted*."""
         if self.view.by in WHOLE or not self.whole.moments:
             return False
-        try:
-            part_of(self.whole.shown.snapshot, wanted)
-        except SourceError:
-            return False
-        return True
+        return all(column in _EXACT for column, _ in wanted.conditions())
 
     # -- the table -----------------------------------------------------------------------------
 
@@ -182,4 +181,7 @@ class Session:
         if not known.height:
             return None
         word, owner = known.select("word", "owner").row(0)
-        return FindPages(shown.source, word, owner, where.stack)
+        wanted = self.view.typed.wanted
+        if where.node is not None:  # kind, owner and stack say the rest
+            wanted = replace(wanted or Filter(), nodes=(where.node,))
+        return FindPages(shown.source, word, owner, where.stack, wanted)

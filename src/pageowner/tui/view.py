@@ -52,7 +52,8 @@ class View:
         following = _next(where) if where is not None else None
         if where is None or following is None:
             return None
-        return replace(self, by=following, steps=(*self.steps, Step(self.by, title, where)), typed=Typed())
+        typed = self.typed if self.typed.wanted else Typed()  # a word is looked for in one table only
+        return replace(self, by=following, steps=(*self.steps, Step(self.by, title, where)), typed=typed)
 
     def left(self) -> View | None:
         """The view from which this one was entered; None at the top."""
