@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import polars as pl
@@ -30,6 +31,42 @@ def grouping(tables: Tables, by: str) -> pl.DataFrame:
     derive = DERIVED.get(by)
     return derive(tables) if derive else tables.groupings[by]
 
+
+@dataclass(frozen=True)
+class Grouped:
+    """A grouping to be shown: its first ``rows``, how many ``more`` there are, and of each Int64 column what
+    those sum to (``hidden``); ``rest``: the name of what belongs to no row, and its pages. The ``measure``
+    column of all three sums to ``total``, the pages of the balance sheet."""
+
+    rows: pl.DataFrame
+    more: int
+    hidden: dict[str, int]
+    rest: str
+    rest_pages: int
+    measure: str
+    total: int
+
+
+def grouped(tables: Tables, by: str, rows: int) -> Grouped:
+    """The first *rows* of :func:`grouping`, and all that is not in them.
+
+    :raises KeyError: as that.
+    """
+    table = grouping(tables, by)
+    measure, rest = _MEASURES.get(by, "pages"), _RESTS.get(by, "(not recorded)")
+    numbers = [name for name in table.columns if table.schema[name] == pl.Int64]
+    hidden = {name: int(table.get_column(name).slice(rows).sum()) for name in numbers}
+    total = int(tables.usage.get_column("pages").sum())
+    left = total - int(table.get_column(measure).sum())
+    return Grouped(table.head(rows), max(table.height - rows, 0), hidden, rest, left, measure, total)
+
+
+_MEASURES = {"process": "pss"}
+_RESTS = {
+    "process": "(hugetlb, or mapped by no process)",
+    "cgroup": "(not charged, or object by object)",
+    "mount": "(of no file system)",
+}
 
 def by_module(tables: Tables) -> pl.DataFrame:
     """``module`` (the stack's innermost, else "kernel"), ``pages``, ``kinds`` (most first)."""
@@ -60,6 +97,14 @@ def by_age(tables: Tables) -> pl.DataFrame:
     )
 
 
+def by_stack(tables: Tables) -> pl.DataFrame:
+    """``stack``, ``pages``, ``kinds`` (most first) of all that has a recorded stack."""
+    kinds = tables.owners.select("id", pl.col("word").alias("kind"))
+    stacks = tables.stacks.select("stack", pl.col("functions").str.replace_all("\n", " < ").alias("text"))
+    named = tables.usage.filter(pl.col("stack") != 0).join(kinds, on="id").join(stacks, on="stack")
+    return with_kinds(named.select(pl.col("text").alias("stack"), "kind", "pages"), "stack", "kinds")
+
+
 def with_kinds(frame: pl.DataFrame, by: str, name: str) -> pl.DataFrame:
     """*frame* (*by*, ``kind``, ``pages``) summed by *by*; the kinds in it as one text, most pages first."""
     summed = frame.group_by(by, "kind").agg(pl.col("pages").sum())
@@ -71,5 +116,9 @@ def with_kinds(frame: pl.DataFrame, by: str, name: str) -> pl.DataFrame:
     )
 
 
-DERIVED: dict[str, Callable[[Tables], pl.DataFrame]] = {"module": by_module, "age": by_age}
+DERIVED: dict[str, Callable[[Tables], pl.DataFrame]] = {
+    "module": by_module,
+    "age": by_age,
+    "stack": by_stack,
+}
 """What follows from the usage table of any snapshot."""

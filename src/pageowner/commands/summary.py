@@ -24,7 +24,7 @@ def add_arguments(parser: Parser) -> None:
     group.add_argument("--json", action="store_true", help="one JSON object, schema pageowner.summary/1")
     group.add_argument("-n", type=count, default=10, metavar="ROWS", dest="rows", help="owners to show (10)")
     group.add_argument(
-        "--by", choices=("process", "cgroup", "node", "module", "mount", "age"),
+        "--by", choices=("process", "cgroup", "node", "module", "mount", "age", "stack"),
         help="process (RSS, PSS, USS), cgroup (and what pins dying ones), …; age: what survived longest",
     )  # fmt: skip
     add_filter_options(parser)

@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict
 from typing import Any, BinaryIO
 
-from pageowner.analyses.groups import grouping
+from pageowner.analyses.groups import grouped
 from pageowner.analyses.kinds import pages_by_kind, top_owners, totals
 from pageowner.analyses.unseen import unseen
 from pageowner.reporters.options import SummaryOptions
@@ -43,10 +43,15 @@ def summary(snapshot: Snapshot, options: SummaryOptions) -> dict[str, Any]:
 
 def write_grouping_json(snapshot: Snapshot, by: str, options: SummaryOptions, out: BinaryIO) -> None:
     """Write ``summary --by`` to *out*: the first rows of the grouping, sizes in pages."""
+    found = grouped(snapshot, by, options.rows)
     document = {
         "schema": SCHEMA,
         "by": by,
-        "rows": grouping(snapshot, by).head(options.rows).to_dicts(),
+        "rows": found.rows.to_dicts(),
+        "more": {"rows": found.more, **found.hidden},
+        "rest": {"name": found.rest, "pages": found.rest_pages},
+        "measure": found.measure,
+        "total": found.total,
         "coverage": asdict(snapshot.coverage),
     }
     out.write(json.dumps(document, ensure_ascii=True, indent=1).encode() + b"\n")

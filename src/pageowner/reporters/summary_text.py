@@ -12,12 +12,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pageowner.analyses.groups import grouping
+from pageowner.analyses.groups import grouped
 from pageowner.analyses.kinds import pages_by_kind, top_owners, totals
 from pageowner.analyses.unseen import by_module, unseen
 from pageowner.escape import escape
 from pageowner.reporters.options import SummaryOptions
 from pageowner.reporters.sizes import human_size
+from pageowner.snapshot.fields import title_of
 from pageowner.snapshot.tables import Snapshot
 
 WIDTH = 100
@@ -38,8 +39,9 @@ def write_summary_text(snapshot: Snapshot, options: SummaryOptions, out: BinaryI
     console.print(_top_table(hidden.select("word", "owner", "pages").head(options.rows)))
     console.print(_kinds_table(pages_by_kind(snapshot.owners), sums["struct_pages"]))
     console.print(_totals_line(sums), highlight=False)
-    console.print(_counters_table(snapshot.counters))
-    console.print()
+    if snapshot.counters.height:
+        console.print(_counters_table(snapshot.counters))
+        console.print()
     console.print(_top_table(top_owners(snapshot.owners, options.rows)))
     out.write(text.getvalue().encode("utf-8", "backslashreplace"))
 
@@ -48,15 +50,34 @@ def write_grouping_text(snapshot: Snapshot, by: str, options: SummaryOptions, ou
     """Write ``summary --by`` to *out*: integer columns are pages, shown as sizes."""
     text = io.StringIO()
     console = Console(file=text, width=WIDTH, force_terminal=options.color, no_color=not options.color)
-    rows = grouping(snapshot, by)
+    found = grouped(snapshot, by, options.rows)
+    rows = found.rows
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     sizes = [name for name in rows.columns if rows.schema[name] == pl.Int64]
     for name in rows.columns:
-        table.add_column(name, justify="right" if name in sizes else "left", overflow="fold")
-    for row in rows.head(options.rows).iter_rows(named=True):
-        table.add_row(*(human_size(v * 4096) if k in sizes else Text(escape(str(v))) for k, v in row.items()))
+        title = title_of(f"by-{by}", name)
+        table.add_column(title, justify="right" if name in sizes else "left", overflow="fold")
+    for row in rows.iter_rows(named=True):
+        table.add_row(*(_cell(k, v, k in sizes) for k, v in row.items()))
+    table.add_section()
+    first = rows.columns[0]
+    if found.more:
+        sizes_of = {name: human_size(pages * 4096) for name, pages in found.hidden.items()}
+        row = {first: f"({found.more} more rows)", **sizes_of}
+        table.add_row(*(row.get(name, "") for name in rows.columns))
+    ends = [(found.rest, found.rest_pages)] if found.rest_pages else []
+    for name, pages in (*ends, ("total", found.total)):
+        row = {first: name, found.measure: human_size(pages * 4096)}
+        table.add_row(*(row.get(name, "") for name in rows.columns))
     console.print(table)
     out.write(text.getvalue().encode("utf-8", "backslashreplace"))
+
+
+def _cell(name: str, value: object, is_size: bool) -> str | Text:
+    """A size or a text; nothing for null."""
+    if is_size:
+        return human_size(int(str(value)) * 4096)
+    return Text(escape("" if value is None else str(value)))
 
 
 def _kinds_table(kinds: pl.DataFrame, struct_pages: int) -> Table:
@@ -78,6 +99,8 @@ def _unseen_line(hidden: pl.DataFrame) -> str:
 
 
 def _totals_line(sums: dict[str, int]) -> str:
+    if "present" not in sums:
+        return f"{sums['struct_pages']} pages in records"
     return (
         f"{sums['struct_pages']} struct pages = {sums['holes']} holes + {sums['present']} present; "
         f"present = {sums['reserved']} reserved + {sums['managed']} managed"

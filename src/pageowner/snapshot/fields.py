@@ -173,6 +173,11 @@ def fields_of(table: str) -> list[Field]:
     return [field for field in FIELDS if field.table == table]
 
 
+def title_of(table: str, name: str) -> str:
+    """What a column is called where people read it: its title, else its name."""
+    return next((field.title for field in fields_of(table) if field.name == name and field.title), name)
+
+
 def sql_name(table: str) -> str:
     """The table's name in SQL."""
     return table.replace("-", "_")

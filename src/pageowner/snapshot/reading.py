@@ -37,7 +37,13 @@ def read_snapshot(
     lacking = [name for name in by if name not in snapshot.groupings]
     if lacking:
         raise SourceError(f"{selection.path} was recorded without pages by {lacking[0]}")
-    return part_of(snapshot, wanted) if wanted else snapshot
+    if not wanted:
+        return snapshot
+    part = part_of(snapshot, wanted)
+    lacking = [name for name in by if name not in part.groupings]
+    if lacking:
+        raise SourceError(f"{selection.path} does not say this of a part of its pages: ask its source")
+    return part
 
 
 def read_everything(
