@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 
 import hypothesis.strategies as st
 import polars as pl
@@ -155,8 +156,7 @@ def test_a_snapshot_says_the_same(capture: Capture, tmp_path, capsys: pytest.Cap
 def test_blocks_by_type_and_cma_are_the_kernels(capture: Capture, capsys: pytest.CaptureFixture[str]) -> None:
     """debugfs cma says how many pages of the area are allocated; those are what is in the way."""
     area = json.loads(printed(capsys, "--unit", "cma", "--json", str(capture.core)))["blocks"][0]
-    parts = capture.text("cma.txt").split("==> /sys/kernel/debug/cma/reserved/")
-    words = dict(part.split(" <==\n", 1) for part in parts[1:])
+    words = dict(re.findall(r"^==> .*/(\w+) <==\n(\d+)$", capture.text("cma.txt"), re.MULTILINE))
     assert (area["pfn"], area["n"]) == (int(words["base_pfn"]), int(words["count"]))
     assert area["in_the_way"] == int(words["used"]) and area["types"].startswith("CMA")
     assert sum(one["pages"] for one in area["owners"]) == area["in_the_way"]

@@ -26,11 +26,12 @@ PIPED = 32 << 12
 
 @pytest.fixture(scope="module", params=["6.12", "6.1"])
 def guest(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Obedient]:
-    """Four blocks without and four with ZONE_MOVABLE, some of it in use, some in a pipe."""
+    """Four blocks without and four with ZONE_MOVABLE, some of it in use, some in a pipe. (KASLR would
+    put the kernel into any of them.)"""
     from lab.planted import Obedient
 
     work: Path = tmp_path_factory.mktemp("guest")
-    with Obedient(work, request.param, words="movablecore=512M cma=32M", mib=1024) as guest:
+    with Obedient(work, request.param, words="nokaslr movablecore=512M cma=32M", mib=1024) as guest:
         guest.do("plant churn 1")
         for kind, size in (("anon", 20 << 20), ("pipe", PIPED)):
             guest.do(f"plant {kind} {size} & until [ -e /tmp/{kind}.1 ]; do sleep 0.1; done")

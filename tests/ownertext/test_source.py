@@ -108,6 +108,21 @@ def test_summary_says_what_it_cannot_know(tmp_path: Path, capsys: pytest.Capture
     assert {"word": "SLAB_PAGE", "owner": "brd_alloc+0x1ac [brd]", "pages": 4} in found["top"]
 
 
+def test_summary_shows_only_what_a_text_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No zones, no reserved pages, no holes and no counters: neither as numbers nor as empty tables."""
+    path = tmp_path / "text"
+    path.write_bytes(TEXT)
+    assert main(["record", "-o", str(tmp_path / "snap"), str(path)]) == 0
+    for source in (path, tmp_path / "snap"):
+        assert main(["summary", str(source)]) == 0
+        text = capsys.readouterr().out
+        assert "\n5 pages in records\n" in text
+        assert not [word for word in ("struct pages", "present", "reserved", "counter") if word in text]
+        assert main(["summary", "--json", str(source)]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["totals"] == {"struct_pages": 5} and found["counters"] == []
+
+
 def test_what_a_text_does_not_say(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "text"
     path.write_bytes(TEXT)

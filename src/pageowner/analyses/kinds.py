@@ -17,8 +17,13 @@ def pages_by_kind(owners: pl.DataFrame) -> pl.DataFrame:
 
 
 def totals(owners: pl.DataFrame, zones: pl.DataFrame) -> dict[str, int]:
-    """``struct_pages`` = ``holes`` + ``present``; ``present`` = ``reserved`` + ``managed``; in pages."""
+    """``struct_pages`` = ``holes`` + ``present``; ``present`` = ``reserved`` + ``managed``; in pages.
+
+    ``struct_pages`` alone where *zones* does not know its sizes: the owners are of a text's records.
+    """
     struct_pages = int(owners.get_column("pages").sum())
+    if zones.get_column("present").null_count():
+        return {"struct_pages": struct_pages}
     present = int(zones.get_column("present").sum())
     managed = int(zones.get_column("managed").sum())
     return {

@@ -36,7 +36,8 @@ def write_summary_text(snapshot: Snapshot, options: SummaryOptions, out: BinaryI
     sums = totals(snapshot.owners, snapshot.zones)
     hidden = unseen(snapshot.owners)
     console.print(_unseen_line(hidden), highlight=False)
-    console.print(_top_table(hidden.select("word", "owner", "pages").head(options.rows)))
+    if hidden.height:
+        console.print(_top_table(hidden.select("word", "owner", "pages").head(options.rows)))
     console.print(_kinds_table(pages_by_kind(snapshot.owners), sums["struct_pages"]))
     console.print(_totals_line(sums), highlight=False)
     if snapshot.counters.height:

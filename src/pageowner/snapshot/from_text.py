@@ -168,16 +168,16 @@ def _usage(named: pl.DataFrame, stacks: pl.DataFrame) -> tuple[pl.DataFrame, pl.
 
 
 def _zones(usage: pl.DataFrame) -> pl.DataFrame:
-    """A row per node and zone that records speak of; its pages are those of the records."""
-    pages = usage.group_by("node", "zone").agg(pl.col("pages").sum()).sort("node", "zone")
-    return pages.select(
-        "node",
-        pl.format("zone {}", "zone").alias("zone"),
-        pl.col("zone").alias("zone_index"),
-        pl.lit(0).alias("address"),
-        pl.lit(0).alias("start"),
-        *(pl.col("pages").alias(name) for name in ("spanned", "present", "managed")),
-    ).cast(ZONE_SCHEMA)  # type: ignore[arg-type]
+    """A row per node and zone that records speak of; where they lie and how large they are is not known."""
+    unknown = [name for name in ZONE_SCHEMA if name not in ("node", "zone", "zone_index")]
+    return (
+        usage.select("node", pl.format("zone {}", "zone").alias("zone"), pl.col("zone").alias("zone_index"))
+        .unique()
+        .sort("node", "zone_index")
+        .with_columns(pl.lit(None).alias(name) for name in unknown)
+        .select(ZONE_SCHEMA.keys())
+        .cast(ZONE_SCHEMA)  # type: ignore[arg-type]
+    )
 
 
 def _by_node(usage: pl.DataFrame, owners: pl.DataFrame) -> pl.DataFrame:
