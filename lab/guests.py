@@ -20,14 +20,21 @@ class SmallGuest(Guest):
     """One node, two QMP sockets: ``socket`` is free for others, since QEMU serves one client per socket."""
 
     def __init__(
-        self, image: Path, work: Path, append: str, mib: int, device: bool, options: list[str]
+        self,
+        image: Path,
+        work: Path,
+        append: str,
+        mib: int,
+        device: bool,
+        options: list[str],
+        init: str = "idle",
     ) -> None:
         self.console = work / "console.log"
         self.console.write_bytes(b"")
         self._qmp_path, self.socket = work / "qmp", work / "qmp2"
         self.command = [
             "qemu-system-x86_64", *ACCEL, "-smp", "2", "-m", f"{mib}M",
-            "-kernel", str(image), "-initrd", str(_initrd(work)), "-append", append,
+            "-kernel", str(image), "-initrd", str(_initrd(work, init)), "-append", append,
             "-display", "none", "-no-reboot", "-nodefaults", "-serial", f"file:{self.console}",
             *(["-device", "vmcoreinfo"] if device else []), *options,
         ]  # fmt: skip
@@ -50,7 +57,7 @@ class SmallGuest(Guest):
 def idle(work: Path, version: str, *, words: str = "page_owner=on", device: bool = True) -> SmallGuest:
     """A booted guest with a few processes and files, which does nothing more. Use as a context manager."""
     guest = SmallGuest(kernels.get(version).image, work, f"{APPEND} {words}", 256, device, [])
-    return _ready(guest, READY, 120)
+    return _ready(guest, READY, 600)
 
 
 def scripted(work: Path, version: str, script: str, *, words: str, mib: int) -> SmallGuest:
@@ -83,6 +90,13 @@ def running(
     return (work / "output").read_text(errors="surrogateescape")
 
 
+def console(work: Path, image: Path, init: str, words: str) -> str:
+    """What a guest of any kernel says whose init is lab/guest/*init*, a shell script that ends with DONE."""
+    with SmallGuest(image, work, f"{APPEND} {words}", 256, False, [], init) as guest:
+        guest.wait_for(DONE, 600)
+        return guest.console.read_text(errors="replace")
+
+
 def _ready(guest: SmallGuest, word: str, seconds: float) -> SmallGuest:
     try:
         guest.wait_for(word, seconds)
@@ -92,8 +106,8 @@ def _ready(guest: SmallGuest, word: str, seconds: float) -> SmallGuest:
     return guest
 
 
-def _initrd(work: Path) -> Path:
-    files = {"bin/busybox": initramfs.BUSYBOX, "init": initramfs.HERE / "guest" / "idle"}
+def _initrd(work: Path, init: str) -> Path:
+    files = {"bin/busybox": initramfs.BUSYBOX, "init": initramfs.HERE / "guest" / init}
     out = work / "initrd.gz"
     out.write_bytes(gzip.compress(initramfs.cpio(files), 1))
     return out

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from pageowner.errors import SourceError
-from pageowner.sources import live, sudo
+from pageowner.sources import live, machine, sudo
 
 
 def refuse(number: int):  # type: ignore[no-untyped-def]
@@ -134,6 +135,8 @@ done
 cp /proc/vmstat /tmp/work
 """
 ROUNDS = 20
+# A machine that does nothing else needs a tenth of it.
+SECONDS = 7200
 
 
 @needs_guest[0]
@@ -165,7 +168,7 @@ def test_scans_in_a_row_while_memory_changes(tmp_path: Path, version: str) -> No
     subprocess.run(["gcc", *initramfs.CFLAGS, "-o", str(tmp_path / "busy"), str(busy)], check=True)
     rounds = Path(__file__).with_name("live_rounds.py")
     script = BUSY.format(python=sys.executable, rounds=rounds, count=ROUNDS)
-    output = guests.running(tmp_path, version, ENVIRONMENT + script, seconds=3000)
+    output = guests.running(tmp_path, version, ENVIRONMENT + script, mib=768, seconds=SECONDS)
     lines = [json.loads(line) for line in (tmp_path / "rounds").read_text().splitlines()]
     assert len(lines) == ROUNDS, output
     for line in lines:
@@ -181,3 +184,39 @@ def test_scans_in_a_row_while_memory_changes(tmp_path: Path, version: str) -> No
         assert (tmp_path / f"status.{command}").read_text() == "0\n", remarks
     events = dict(line.split() for line in (tmp_path / "vmstat").read_text().splitlines())
     assert int(events["pswpin"]) > 0 and int(events["pswpout"]) > 0, "nothing was swapped"
+
+
+@needs_guest[0]
+@needs_guest[1]
+def test_refusals_inside_a_guest(tmp_path: Path) -> None:
+    """Where there is a /proc/kcore: an ordinary user, a container that hides it, root without the right."""
+    from lab import guests
+
+    tests = Path(__file__).with_name("test_refusals.py")
+    script = f"cd {SRC.parent} && {sys.executable} -m pytest -q -p no:cacheprovider {tests}\n"
+    output = guests.running(tmp_path, "6.12", ENVIRONMENT + script, mib=768, seconds=SECONDS)
+    assert "passed" in output and "failed" not in output and "skipped" not in output, output
+
+
+@needs_guest[0]
+@needs_guest[1]
+@pytest.mark.parametrize("mode", ["confidentiality", "integrity"])
+def test_a_kernel_that_is_locked_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    """What a distribution's kernel says then, and what we make of these very words."""
+    from lab import guests, stock
+
+    image = stock.get("6.12-cloud").image
+    said = guests.console(tmp_path, image, "lockdown", f"lockdown={mode}")
+    found = dict(re.findall(r"^LAB (lockdown|CapEff:|kcore)\s+(.*?)\r?$", said, re.M))
+    (tmp_path / "lockdown").write_text(found["lockdown"] + "\n")
+    (tmp_path / "status").write_text(f"CapEff:\t{found['CapEff:']}\n")
+    assert machine.lockdown(tmp_path / "lockdown") == mode
+    assert machine.has_capability(machine.CAP_SYS_RAWIO, tmp_path / "status")
+    if mode == "integrity":
+        assert "records in" in found["kcore"]
+        return
+    assert "Operation not permitted" in found["kcore"]
+    monkeypatch.setattr(os, "open", refuse(1))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(live, "lockdown", lambda: machine.lockdown(tmp_path / "lockdown"))
+    assert line().startswith("the kernel is locked down (confidentiality), so nobody may read /proc/kcore; boot")

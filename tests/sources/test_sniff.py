@@ -68,7 +68,7 @@ def test_kinds_inside(
         (b"makedumpfile\0", "is a flattened dump, not an ELF core"),
         (bytes(0x202) + b"HdrS", "is a kernel image, not a core dump"),
         (TAR, "is a tar archive; unpack it and name the core in it"),
-        (OWNER_TEXT, "is a page_owner text; this version reads core dumps only"),
+        (OWNER_TEXT, "is a page_owner text: the memory itself is not in it; give a core dump, or use"),
         (b"hello\n", "is not a core dump (no known format begins like this)"),
         (gzip.compress(b"KDUMP   ", mtime=0), ", gzip-compressed, is a kdump-compressed dump"),
         (b"\xfd7zXZ\x00 junk" * 9, ": the xz data is damaged"),
@@ -93,7 +93,7 @@ def test_directories(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="is a directory; name the core dump in it"):
         open_core(tmp_path)
     (tmp_path / "meta.json").touch()
-    with pytest.raises(SourceError, match="is a snapshot; this version reads core dumps only"):
+    with pytest.raises(SourceError, match="is a snapshot: the memory itself is not in it; give"):
         open_core(tmp_path)
 
 

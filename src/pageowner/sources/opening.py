@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import drgn
@@ -20,6 +21,15 @@ from pageowner.sources.selection import SourceSelection
 from pageowner.sources.sniff import SourceKind, is_kcore, sniff
 from pageowner.symbols.attach import attach
 from pageowner.symbols.vmcoreinfo import read_vmcoreinfo
+
+# What drgn warns of, our errors say.
+logging.getLogger("drgn").addHandler(logging.NullHandler())
+#: ``-s auto``: what is installed, else what debuginfod has.
+AUTO = Path("auto")
+_NOTHING_FOUND = (
+    "no debug information of this kernel is installed, and debuginfod ($DEBUGINFOD_URLS) gave none; "
+    "'pageowner doctor' names the package, or give a vmlinux with -s"
+)
 
 
 def open_source(selection: SourceSelection) -> Kernel:
@@ -83,8 +93,20 @@ def _text(path: Path) -> str:
 
 
 def _load_debug_info(prog: drgn.Program, vmlinux: Path) -> None:
+    auto = vmlinux == AUTO
+    if auto:
+        # For kernels, drgn asks debuginfod only if it is told to: it may be slow, or not there.
+        finders = prog.registered_debug_info_finders()
+        prog.set_enabled_debug_info_finders([name for name in ("standard", "debuginfod") if name in finders])
     try:
-        prog.load_debug_info([vmlinux])
+        prog.load_debug_info([] if auto else [vmlinux], main=auto)
     except (OSError, ValueError, LookupError, drgn.MissingDebugInfoError) as error:
+        if auto:
+            raise SymbolsError(_NOTHING_FOUND) from error
         first = str(error).splitlines()[0]
         raise SymbolsError(f"{vmlinux} gives no debug information for this kernel ({first})") from error
+    try:
+        prog.type("struct page")
+    except LookupError as error:  # drgn passes over a file that is another kernel's
+        line = "is another kernel's (its build ID differs), or has no debug information"
+        raise SymbolsError(_NOTHING_FOUND if auto else f"{vmlinux} {line}") from error

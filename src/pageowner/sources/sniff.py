@@ -83,8 +83,10 @@ _REFUSALS = {
     SourceKind.FLATTENED: "is a flattened dump, not an ELF core",
     SourceKind.KERNEL_IMAGE: "is a kernel image, not a core dump",
     SourceKind.TAR: "is a tar archive; unpack it and name the core in it",
-    SourceKind.OWNERTEXT: "is a page_owner text; this version reads core dumps only",
-    SourceKind.SNAPSHOT: "is a snapshot; this version reads core dumps only",
+    SourceKind.OWNERTEXT: "is a page_owner text: the memory itself is not in it; give a core dump, or use "
+    "'pageowner summary' or 'report', which read texts",
+    SourceKind.SNAPSHOT: "is a snapshot: the memory itself is not in it; give a core dump, or use "
+    "'pageowner summary' or 'diff', which read snapshots",
     SourceKind.DIRECTORY: "is a directory; name the core dump in it",
     SourceKind.LIVE_KCORE: "is the live kernel, which changes while it is read; give a core dump of it",
     SourceKind.EMPTY: "is empty; was the dump cut short, or the disk full?",
