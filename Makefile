@@ -10,15 +10,16 @@ KERNELS  ?= 6.12 6.1
 CAPTURES := build/captures
 # What holds our answers against the kernel's own words; the rest needs no fresh capture.
 LAB_TESTS := tests/truth tests/layers tests/kernel tests/symbols tests/ownertext/test_kernel_text.py \
-	tests/ownertext/test_sort_truth.py tests/analyses/test_blockers.py tests/leaks
+	tests/ownertext/test_sort_truth.py tests/analyses/test_blockers.py tests/leaks tests/reporters
 
-.PHONY: help run test check lab-test captures fixtures clean
+.PHONY: help run test check lab-test pictures captures fixtures clean
 
 help:
 	@echo 'make run       install into $(VENV) and show what pageowner says of its demo core'
 	@echo 'make test      lint, types and tests, on captured cores of real kernels'
 	@echo 'make check     lint and types only'
 	@echo 'make lab-test  boot real kernels in QEMU and run the tests on fresh captures (KERNELS="$(KERNELS)")'
+	@echo 'make pictures  look at the HTML files with Chromium: the browser tests, and screenshots into docs/pictures'
 	@echo 'make fixtures  make the captured cores anew: tests/fixtures and the demo core'
 	@echo 'make clean     remove $(VENV), build/ and caches'
 
@@ -29,7 +30,7 @@ run: $(VENV)/.package
 	@echo '... and so on: see $(VENV)/bin/pageowner --help'
 
 test: check
-	$(PYTEST) -m 'not lab'
+	$(PYTEST) -m 'not lab and not browser'
 
 check: $(VENV)/.tests
 	$(PY) -m ruff check .
@@ -39,6 +40,15 @@ lab-test: captures
 	kernel=$$($(PY) -m lab kernels $(firstword $(LAB_VERSIONS)) | cut -d' ' -f2) && \
 		PAGEOWNER_VMLINUX=$$kernel/vmlinux PAGEOWNER_CORE=$(CAPTURES)/$(firstword $(LAB_VERSIONS))/core \
 		$(PYTEST) --captures=$(CAPTURES) $(LAB_TESTS)
+
+# Those of the screenshots that docs/pictures.md shows.
+SHOWN := $(patsubst docs/pictures/%,%,$(wildcard docs/pictures/*.png))
+
+# Chromium is the one thing that pip does not bring: apt-get install chromium. BIG is a core to time it on.
+pictures: $(VENV)/.tests
+	$(PY) -m pytest -m browser tests/pictures $(if $(BIG),--big=$(BIG))
+	$(PY) -m tests.pictures.shots build/pictures $(BIG)
+	cd build/pictures && cp $(SHOWN) $(CURDIR)/docs/pictures
 
 captures: $(VENV)/.tests
 	rm -rf $(CAPTURES)

@@ -65,6 +65,7 @@ def _read(path: Path) -> bytes:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--big", type=Path, metavar="CORE", help="a core to time pictures on (make pictures)")
     parser.addoption(
         "--captures", type=Path, default=FIXTURES, metavar="DIR",
         help="run on the captures in DIR instead of those in tests/fixtures",

@@ -39,3 +39,8 @@ def stable_name(word: pl.Expr, owner: pl.Expr) -> pl.Expr:
 def short_stack(functions: pl.Expr) -> pl.Expr:
     """``a < b < c`` of a stack's functions, without the page and slab allocators at its inner end."""
     return functions.str.replace(_ALLOCATOR, "").str.replace_all("\n", " < ", literal=True)
+
+
+def allocator_frames(functions: pl.Expr) -> pl.Expr:
+    """How many functions at the stack's inner end are the page and slab allocators' own."""
+    return functions.str.extract(f"({_ALLOCATOR})").fill_null("").str.count_matches("\n")
