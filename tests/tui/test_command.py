@@ -185,19 +185,23 @@ def test_the_document_has_every_key() -> None:
     assert [row for row in rows if row[0] != "Up Down k j"] == [(key.shows, key.help) for key in KEYS]
 
 
-def test_interrupted_by_a_signal() -> None:
-    """The terminal comes back when the program is asked to end; the child ends with it."""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_ended_by_a_signal(number: signal.Signals) -> None:
+    """The terminal comes back if that can be, and the child ends, too."""
     with Terminal("--demo") as terminal:
         terminal.until(b"KERNEL_IMAGE_PAGE")
-        children = (
-            Path(f"/proc/{terminal.process.pid}/task/{terminal.process.pid}/children").read_text().split()
-        )
-        terminal.process.send_signal(signal.SIGKILL)
-        terminal.wait()
+        pid = terminal.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        terminal.process.send_signal(number)
+        status = terminal.wait()
+        if number == signal.SIGKILL:
+            assert status == -number
+        else:
+            assert status == 128 + number and b"\x1b[?1049l" in terminal.output
         end = time.monotonic() + SECONDS
-        while any(Path(f"/proc/{child}/root").exists() for child in children) and time.monotonic() < end:
+        while any(map(_lives, children)) and time.monotonic() < end:
             time.sleep(0.1)
-        assert children and not any(_lives(child) for child in children)
+        assert children and not any(map(_lives, children))
 
 
 def _lives(pid: str) -> bool:

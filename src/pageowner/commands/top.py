@@ -62,10 +62,11 @@ def run(args: Arguments) -> int:
         session = Session(client, selections, opened.live, Pace(args.interval), View(args.by))
         if wanted:
             session.set_typed(Typed(wanted=wanted, line=line_of(wanted)))
-        TopApp(session).run()
+        app = TopApp(session)
+        app.run()
+        return app.return_code or 0
     finally:
         client.close()
-    return 0
 
 
 def _selections(args: Arguments) -> tuple[SourceSelection, ...]:
@@ -81,10 +82,13 @@ def _selections(args: Arguments) -> tuple[SourceSelection, ...]:
 
 
 def _check_terminal() -> None:
-    if not (sys.stdin and sys.stdin.isatty() and sys.stdout and sys.stdout.isatty()):
-        raise PageownerError(
-            "'pageowner top' needs a terminal: 'pageowner summary' prints, 'pageowner record' keeps for later"
-        )
+    """Keys come from standard input; the screen goes to standard error, as textual has it."""
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if stream is None or not stream.isatty():
+            raise PageownerError(
+                "'pageowner top' needs a terminal as standard input, output and error: "
+                "'pageowner summary' prints, 'pageowner record' keeps"
+            )
 
 
 def _seconds(text: str) -> float:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 from collections.abc import Callable
 
 from rich.text import Text
@@ -64,6 +66,11 @@ class Board(App[None]):
         self.query_one(OwnerTable).focus()
         self.set_interval(_TICK, self._tick)
         self._tick()
+        for number in (signal.SIGTERM, signal.SIGHUP):  # the terminal is to be as it was
+            asyncio.get_running_loop().add_signal_handler(number, self._end, number)
+
+    def _end(self, number: int) -> None:
+        self.exit(return_code=128 + number)
 
     def on_resize(self, event: events.Resize) -> None:
         """Small screens keep the table and give up the rest."""
@@ -122,15 +129,16 @@ class Board(App[None]):
             self._wanted = True
             return
         self._computing = True
-        trend = self.size.width >= _TREND_NEEDS
+        make = self.session.rows(self.size.width >= _TREND_NEEDS)
+        moments = self.session.series.moments
+        owners = self.session.series.shown.snapshot.owners if moments else None
 
         def work() -> None:
             try:
-                rows: Rows | PageownerError | None = self.session.rows(trend)
+                rows: Rows | PageownerError | None = make()
             except PageownerError as error:
                 rows = error
-            series = self.session.series
-            found = memory(series.shown.snapshot.owners) if series.moments else None
+            found = memory(owners) if owners is not None else None
             self.call_from_thread(self._computed, rows, found)
 
         self.run_worker(work, thread=True, group="rows")

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from pageowner.analyses.filters import Filter
@@ -77,6 +77,10 @@ class Series:
                 self.at = 1
             size -= self.moments.pop(0).bytes
             self.at -= 1
+
+    def copy(self) -> Series:
+        """The same, as it is now: for a thread."""
+        return replace(self, moments=list(self.moments))
 
     @property
     def next_number(self) -> int:

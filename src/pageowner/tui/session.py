@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -156,20 +157,13 @@ class Session:
 
     # -- the table -----------------------------------------------------------------------------
 
-    def rows(self, with_trend: bool) -> Rows | None:
-        """What the table shows; None before the first picture."""
-        if self.pages is not None:
-            frame = page_rows(self.pages)
-            if self.view.typed.text:
-                frame = matching(frame, self.view.typed.text)
-            return Rows(in_order(frame, self.view), int(frame.get_column("pages").sum()))
-        if not self.series.moments:
-            return None
-        try:
-            return compute(self.view, self.series, with_trend)
-        except KeyError:
-            message = f"this source does not say which pages belong to which {self.view.by}"
-            raise PageownerError(message) from None
+    def rows(self, with_trend: bool) -> Callable[[], Rows | None]:
+        """What works out what the table is to show now; it may run in a thread, and gives None before the
+        first picture. It raises ``PageownerError`` when the source does not say what is asked for."""
+        pages, view, series = self.pages, self.view, self.series.copy()
+        if pages is not None:
+            return lambda: _page_rows(pages, view)
+        return lambda: _rows(view, series, with_trend)
 
     def find_pages(self, key: str) -> FindPages | None:
         """The question where the pages of row *key* are, when they are one owner's."""
@@ -185,3 +179,19 @@ class Session:
         if where.node is not None:  # kind, owner and stack say the rest
             wanted = replace(wanted or Filter(), nodes=(where.node,))
         return FindPages(shown.source, word, owner, where.stack, wanted)
+
+
+def _page_rows(pages: pl.DataFrame, view: View) -> Rows:
+    frame = page_rows(pages)
+    if view.typed.text:
+        frame = matching(frame, view.typed.text)
+    return Rows(in_order(frame, view), int(frame.get_column("pages").sum()))
+
+
+def _rows(view: View, series: Series, with_trend: bool) -> Rows | None:
+    if not series.moments:
+        return None
+    try:
+        return compute(view, series, with_trend)
+    except KeyError:
+        raise PageownerError(f"this source does not say which pages belong to which {view.by}") from None
