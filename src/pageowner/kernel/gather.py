@@ -10,6 +10,8 @@ import drgn
 import numpy as np
 import numpy.typing as npt
 
+from pageowner.kernel.key_index import KeyIndex
+
 # Two structures nearer than this are read in one go: copying 16 KiB costs less than a call.
 GAP = 16 << 10
 # No read is longer than this, so that memory stays bounded and a fault costs little.
@@ -38,30 +40,27 @@ class GatherCache:
 
     def __init__(self, read: Callable[[int, int], bytes], dtype: np.dtype[Any]) -> None:
         self._read, self._dtype = read, dtype
-        self._pointers = np.empty(0, np.uint64)
-        self._rows = np.empty(0, dtype)
-        self._ok = np.empty(0, np.bool_)
+        self._index = KeyIndex()
+        self._rows, self._ok = np.empty(0, dtype), np.empty(0, np.bool_)
 
     def rows(self, pointers: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
         """The same as :func:`gather_rows`."""
         unique, inverse = np.unique(pointers, return_inverse=True)
-        new = unique[~self._known(unique)]
+        at = self._index.find(unique)
+        new = unique[at < 0]
         if len(new):
             self._add(new)
-        at = np.searchsorted(self._pointers, unique)
+            at = self._index.find(unique)
         return self._rows[at][inverse], self._ok[at][inverse]
-
-    def _known(self, unique: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
-        at = np.minimum(np.searchsorted(self._pointers, unique), max(len(self._pointers) - 1, 0))
-        return self._pointers[at] == unique if len(self._pointers) else np.zeros(len(unique), np.bool_)
 
     def _add(self, new: npt.NDArray[np.uint64]) -> None:
         rows, ok = gather_rows(self._read, new, self._dtype)
-        pointers = np.concatenate([self._pointers, new])
-        order = np.argsort(pointers, kind="stable")
-        self._pointers = pointers[order]
-        self._rows = np.concatenate([self._rows, rows])[order]
-        self._ok = np.concatenate([self._ok, ok])[order]
+        end = len(self._index) + len(new)
+        if end > len(self._rows):  # twice the room, so that it is seldom moved
+            self._rows = np.resize(self._rows, 2 * end) if len(self._rows) else np.empty(2 * end, self._dtype)
+            self._ok = np.resize(self._ok, 2 * end) if len(self._ok) else np.empty(2 * end, np.bool_)
+        self._rows[len(self._index) : end], self._ok[len(self._index) : end] = rows, ok
+        self._index.add(new)
 
 
 def _groups(unique: npt.NDArray[np.uint64], first: int, size: int) -> list[tuple[int, int]]:

@@ -7,9 +7,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from pageowner.kernel.key_index import KeyIndex
 from pageowner.layers.base import Layer
 
 U64 = npt.NDArray[np.uint64]
+_MANY_CHUNKS = 64
 
 
 class Owners:
@@ -17,10 +19,24 @@ class Owners:
 
     def __init__(self, layer: Layer) -> None:
         self._layer = layer
-        self._keys = np.empty(0, np.uint64)
-        self._rows = np.empty(0, np.int32)
-        self.frame = pl.DataFrame()
+        self._index = KeyIndex()
+        self._whole = pl.DataFrame()
+        self._parts: list[pl.DataFrame] = []
+        self.problems: dict[int, str] = {}
+        """Rows whose ``problem`` is not null, and what it says."""
+
+    @property
+    def frame(self) -> pl.DataFrame:
         """One row per owner: ``key`` (uint64), the layer's columns, ``owner``, ``problem``."""
+        if self._parts:
+            parts = [self._whole, *self._parts] if self._whole.width else self._parts
+            whole = pl.concat(parts, how="diagonal_relaxed")
+            self._whole = whole.rechunk() if whole.n_chunks() > _MANY_CHUNKS else whole
+            self._parts = []
+        return self._whole
+
+    def __len__(self) -> int:
+        return len(self._index)
 
     def rows(self, keys: U64) -> npt.NDArray[np.int32]:
         """Row in :attr:`frame` of each key; keys not met before are described now.
@@ -28,23 +44,22 @@ class Owners:
         :raises Exception: what the layer's ``describe`` raises; the caller contains it.
         """
         unique, inverse = np.unique(keys, return_inverse=True)
-        at = np.searchsorted(self._keys, unique)
-        known = np.zeros(len(unique), np.bool_)
-        inside = at < len(self._keys)
-        known[inside] = self._keys[at[inside]] == unique[inside]
-        if not known.all():
-            self._add(unique[~known])
-            at = np.searchsorted(self._keys, unique)
-        return np.asarray(self._rows[at][inverse], np.int32)
+        rows = self._index.find(unique)
+        new = rows < 0
+        if new.any():
+            self._add(unique[new])
+            rows = self._index.find(unique)
+        return np.asarray(rows[inverse], np.int32)
 
     def _add(self, new: U64) -> None:
         described = _checked(self._layer, new)
-        first = self.frame.height
-        self.frame = pl.concat([self.frame, described], how="diagonal_relaxed") if first else described
-        keys = np.concatenate([self._keys, new])
-        rows = np.concatenate([self._rows, np.arange(first, first + len(new), dtype=np.int32)])
-        order = np.argsort(keys, kind="stable")
-        self._keys, self._rows = keys[order], rows[order]
+        first = len(self)
+        self._parts.append(described)
+        self._index.add(new)
+        problem = described.get_column("problem")
+        if problem.null_count() < len(problem):
+            bad = problem.is_not_null().arg_true().to_list()
+            self.problems |= {first + row: str(problem[row]) for row in bad}
 
 
 def _checked(layer: Layer, keys: U64) -> pl.DataFrame:

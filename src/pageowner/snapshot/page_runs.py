@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from pageowner.snapshot.claims import UNCLAIMED
@@ -31,7 +32,7 @@ def page_runs(scan: Scan, section: SectionScan) -> pl.DataFrame:
             "row": section.owner_rows()[starts],
         }
     )
-    names = pl.concat([_names(scan, number) for number in section.owner] or [_NO_NAMES])
+    names = pl.concat([_names(scan, number, rows) for number, rows in section.owner.items()] or [_NO_NAMES])
     joined = frame.join(names, on=["layer", "row"], how="left", maintain_order="left")
     return joined.select(pl.col(name).cast(kind) for name, kind in SCHEMA.items())
 
@@ -40,13 +41,13 @@ _NAME_SCHEMA = {"layer": pl.Int32, "row": pl.Int32, "word": pl.String, "owner": 
 _NO_NAMES = pl.DataFrame(schema=_NAME_SCHEMA)
 
 
-def _names(scan: Scan, number: int) -> pl.DataFrame:
-    run = scan.by_number(number)
-    owners = run.owners.frame.select("owner", "key")
-    if not owners.height:
+def _names(scan: Scan, number: int, rows: npt.NDArray[np.int32]) -> pl.DataFrame:
+    """Of the owners *rows* (-1: none) of layer *number*."""
+    run, unique = scan.by_number(number), np.unique(rows[rows >= 0])
+    if not len(unique):
         return _NO_NAMES
-    return owners.with_columns(
+    return run.owners.frame.select("owner", "key")[unique].with_columns(
         pl.lit(number, pl.Int32).alias("layer"),
-        pl.int_range(owners.height, dtype=pl.Int32).alias("row"),
+        pl.Series("row", unique, pl.Int32),
         pl.lit(run.word).alias("word"),
     ).select(_NAME_SCHEMA.keys())

@@ -405,12 +405,12 @@ class _Painter:
         self, claims: dict[int, Table], number: int, run: LayerRun, rows: npt.NDArray[np.int32]
     ) -> None:
         """Keys that the layer itself does not believe cost their own pages only."""
-        problem = run.owners.frame.get_column("problem")
-        if problem.null_count() == len(problem):
+        problems = run.owners.problems
+        if not problems:
             return
-        bad = problem.is_not_null().to_numpy()[rows]
+        bad = np.isin(rows, list(problems))
         if bad.any():
-            self._disown(claims, number, bad, [str(problem[int(r)]) for r in rows[bad]])
+            self._disown(claims, number, bad, [problems[int(r)] for r in rows[bad]])
 
     def _disown(
         self, claims: dict[int, Table], number: int, bad: npt.NDArray[np.bool_], reasons: list[str]

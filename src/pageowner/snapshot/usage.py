@@ -39,6 +39,7 @@ class Usage:
         self._flags = read_page_flags(scan.kernel)
         self._reclaimable = Reclaimable(scan)
         self._parts: list[pl.DataFrame] = []
+        self._loose = 0
 
     def add(self, section: SectionScan) -> None:
         """Count the pages of one section."""
@@ -67,8 +68,10 @@ class Usage:
         self._parts.append(
             _sums(frame.with_columns(pl.lit(1, pl.Int64).alias("pages"), pl.col("ts").alias("ts_max")))
         )
-        if len(self._parts) >= _PARTS_AT_ONCE:
-            self._parts = [_sums(pl.concat(self._parts))]
+        self._loose += self._parts[-1].height
+        # Not before there are as many new rows as summed ones: each row is summed a few times, however many.
+        if len(self._parts) > _PARTS_AT_ONCE and self._loose > self._parts[0].height:
+            self._parts, self._loose = [_sums(pl.concat(self._parts))], 0
 
     def tables(self) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
         """(usage, owners, stacks), see :data:`USAGE_SCHEMA`, :data:`OWNER_SCHEMA`, :data:`STACK_SCHEMA`."""
