@@ -129,9 +129,6 @@ def test_a_module_in_the_working_directory_is_not_run(
     """The child takes modules from where its parent does, and from nowhere else."""
     (tmp_path / "drgn.py").write_text("raise SystemExit('not me')")
     monkeypatch.chdir(tmp_path)
-    script = Path(sys.executable).with_name("pageowner")
-    if not script.exists():
-        pytest.skip("the console script is not installed")
     from pageowner.tui.client import Client
     from pageowner.tui.protocol import Setup
     from tests.tui.conftest import DEMO

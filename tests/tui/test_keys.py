@@ -123,6 +123,24 @@ def test_processes_lead_to_their_pages(drive: Drive) -> None:
     drive(steps)
 
 
+def test_cgroups_lead_to_what_is_charged_to_them(drive: Drive, demo: Snapshot) -> None:
+    async def steps(screen: Screen) -> None:
+        await screen.press("g", "c")
+        group = screen.table.row
+        assert group is not None
+        await screen.press("enter")
+        await screen.pilot.pause(0.6)
+        await screen.settle()
+        assert f"cgroup: {group['name']} > by kind" in screen.text("where")
+        assert int(screen.table.frame["pages"].sum()) == group["pages"]
+        await screen.press("enter", "escape", "escape")
+        assert screen.table.row == group and screen.session.view.typed.line == ""
+        await screen.press("g", "m", "up", "escape", "g", "k")
+        assert int(screen.table.frame["pages"].sum()) == int(demo.usage["pages"].sum())
+
+    drive(steps)
+
+
 def test_marks_and_differences(drive: Drive, demo: Snapshot) -> None:
     scans = [
         demo,

@@ -65,17 +65,23 @@ class TopApp(Board):
             self._explain(page_name(row["key"]))
             return
         inside = session.view.entered(row["key"], row["name"])
-        if inside is not None:
-            self.inside.append(row["key"])
+        if session.view.by == "cgroup":
+            session.enter_cgroup(row["name"])
+        elif inside is not None:
             session.view = inside
-            self.table.top()
-            self.refresh_rows()
+        else:
+            self._enter_pages(row)
             return
-        question = session.find_pages(row["key"])
+        self.inside.append(row["key"])
+        self.table.top()
+        self.refresh_rows()
+
+    def _enter_pages(self, row: Row) -> None:
+        question = self.session.find_pages(row["key"])
         if question is not None:
             self._find_pages(question, row)
         else:
-            self.say(f"by {session.view.by} there is no way further in")
+            self.say(f"by {self.session.view.by} there is no way further in")
 
     def _find_pages(self, question: FindPages, row: Row) -> None:
         def found(answer: Answer) -> None:
@@ -92,16 +98,13 @@ class TopApp(Board):
     def action_leave(self) -> None:
         """Out again: first of a filter, then of the pages, then of each level."""
         session = self.session
-        if session.view.typed.line:
+        steps = session.view.steps
+        if session.view.typed.line and not any(step.by == "cgroup" for step in steps):
             session.set_typed(Typed())
         elif session.pages is not None:
             session.pages = None
             self.place_at = self.inside.pop() if self.inside else None
-        else:
-            outside = session.view.left()
-            if outside is None:
-                return
-            session.view = outside
+        elif session.leave():
             self.place_at = self.inside.pop() if self.inside else None
         self.refresh_rows()
 

@@ -18,12 +18,12 @@ from pageowner.sources.live import mem_available
 from pageowner.sources.selection import SourceSelection
 from pageowner.tui.client import Client
 from pageowner.tui.cost import cpu_seconds, resident
-from pageowner.tui.filterline import Typed
+from pageowner.tui.filterline import Typed, line_of
 from pageowner.tui.pace import Pace
 from pageowner.tui.pages import page_rows
 from pageowner.tui.protocol import Answer, FindPages, Take
 from pageowner.tui.series import Moment, Series
-from pageowner.tui.view import Rows, View, compute, in_order
+from pageowner.tui.view import Rows, Step, View, compute, in_order
 
 _EXACT = ("word", "owner", "node", "zone_name", "functions")
 """What conditions may be about if usage tables are to answer: their orders and times are of whole groups."""
@@ -135,17 +135,33 @@ class Session:
 
     def set_typed(self, typed: Typed) -> None:
         """Filter by *typed* from now on; where tables cannot tell, scans will."""
-        self.view = View(self.view.by, self.view.steps, typed, self.view.sort, self.view.descending)
+        self.view = replace(self.view, typed=typed)
         if typed.wanted is None or self._tables_can_tell(typed.wanted):
             self.series = self.whole
             return
         self.series, self._ended = self._new_series(), 0.0
 
+    def enter_cgroup(self, path: str) -> None:
+        """Only what is charged to the cgroup *path*, by kind: that takes a scan."""
+        wanted = replace(self.view.typed.wanted or Filter(), cgroups=(path,))
+        steps = (*self.view.steps, Step(self.view.by, path, self.view.where))
+        self.view = replace(self.view, by="kind", steps=steps)
+        self.set_typed(Typed(wanted=wanted, line=line_of(wanted)))
+
+    def leave(self) -> bool:
+        """One level out; whether there was one."""
+        outside, inside = self.view.left(), self.view
+        if outside is None:
+            return False
+        self.view = outside
+        if inside.steps[-1].by == "cgroup":
+            self.set_typed(Typed())
+        return True
+
     def set_group(self, by: str) -> None:
         """Group by *by* from now on, within what was entered."""
         self.pages = None
-        view = self.view
-        self.view = View(by, view.steps, view.typed, view.sort, view.descending)
+        self.view = view = replace(self.view, by=by)
         if view.typed.wanted is not None and (by in WHOLE) == (self.series is self.whole):
             self.set_typed(view.typed)
 
