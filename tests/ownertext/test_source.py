@@ -116,7 +116,7 @@ def test_summary_shows_only_what_a_text_says(tmp_path: Path, capsys: pytest.Capt
     for source in (path, tmp_path / "snap"):
         assert main(["summary", str(source)]) == 0
         text = capsys.readouterr().out
-        assert "\n5 pages in records\n" in text
+        assert "\n5 pages in the text\n" in text
         assert not [word for word in ("struct pages", "present", "reserved", "counter") if word in text]
         assert main(["summary", "--json", str(source)]) == 0
         found = json.loads(capsys.readouterr().out)

@@ -43,7 +43,7 @@ class Tails:
         """``stack`` UInt32[n]: the number of each record's tail."""
         pieces = cuts.pieces(cuts.rest, cuts.end)
         unique = pieces.unique(maintain_order=True)
-        numbers = [self._number(raw) for raw in unique.to_list()]
+        numbers = [self.number(raw) for raw in unique.to_list()]
         table = pl.DataFrame({"piece": unique, "stack": pl.Series(numbers, dtype=pl.UInt32)})
         rows = pieces.to_frame().join(table, on="piece", how="left", maintain_order="left")
         return rows.get_column("stack")
@@ -55,7 +55,8 @@ class Tails:
             self._table = pl.concat([self._table, pl.DataFrame(new, schema=STACKS_SCHEMA, orient="row")])
         return self._table
 
-    def _number(self, raw: bytes) -> int:
+    def number(self, raw: bytes) -> int:
+        """The number of the tail *raw*."""
         number = self._ids.setdefault(raw, len(self._ids))
         if number == len(self._rows):
             self._rows.append((number, *_row(raw, read_tail(raw))))

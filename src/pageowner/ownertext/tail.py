@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 _FRAMES = re.compile(rb"(?: [^\n]*\n)*(?: [^\n]*\Z)?")
-_HANDLE = re.compile(rb"^handle: ([0-9]{1,10})$", re.MULTILINE)
+_HANDLE = re.compile(rb"^handle: (-?[0-9]{1,10})$", re.MULTILINE)
 _MIGRATED = re.compile(rb"^Page has been migrated, last migrate reason: (.*)$", re.MULTILINE)
 _SLAB = re.compile(rb"^Slab cache page$", re.MULTILINE)
 _CHARGED = re.compile(rb"^Charged (\(via objcg\) )?to (offline )?memcg (.*)$", re.MULTILINE)

@@ -101,7 +101,7 @@ def _unseen_line(hidden: pl.DataFrame) -> str:
 
 def _totals_line(sums: dict[str, int]) -> str:
     if "present" not in sums:
-        return f"{sums['struct_pages']} pages in records"
+        return f"{sums['struct_pages']} pages in the text"
     return (
         f"{sums['struct_pages']} struct pages = {sums['holes']} holes + {sums['present']} present; "
         f"present = {sums['reserved']} reserved + {sums['managed']} managed"

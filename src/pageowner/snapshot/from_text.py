@@ -17,6 +17,7 @@ from pageowner.ownertext.health import Health
 from pageowner.ownertext.intern import Tails
 from pageowner.ownertext.read import records_of
 from pageowner.ownertext.source import open_text
+from pageowner.ownertext.stack_list import StackList, begins, is_stack_list
 from pageowner.snapshot.keys import NOTHING, function, owner_key, stack_key
 from pageowner.snapshot.scan import Coverage
 from pageowner.snapshot.tables import LAYER_SCHEMA, Snapshot
@@ -39,6 +40,11 @@ _COUNTER_SCHEMA = {
 UNKNOWN = (
     "from a page_owner text: free and reserved pages, pages without a record and the kernel's own counters "
     "are not in it, so all sums are those of its records"
+)
+
+LISTED = (
+    "from a list of stacks: how many pages each still has, and no more; stacks with fewer than "
+    "page_owner_stacks/count_threshold are not in it"
 )
 
 
@@ -65,10 +71,17 @@ def text_snapshot(path: Path, by: Iterable[str] = (), wanted: Filter | None = No
             raise SourceError(f"{path}: a page_owner text does not say which pages belong to which {name}")
     with open_text(path) as blocks:
         found, health = _Sums(TextChosen(path, wanted) if wanted else None), Health()
-        for cuts in health.cuts(blocks):
+        head, whole = begins(blocks)
+        listed = StackList() if is_stack_list(head) else None
+        if listed is not None:
+            if wanted or asked:
+                raise SourceError(f"{path} is a list of stacks and says no more than how many pages each has")
+            found.add_list(listed, whole)
+        for cuts in health.cuts(whole):
             found.add(cuts)
-        damage = [*([blocks.problem] if blocks.problem else []), *health.problems]
-    if not health.records:
+        told = health if listed is None else listed
+        damage = [*([blocks.problem] if blocks.problem else []), *told.problems]
+    if not health.records and not (listed and listed.stacks):
         raise SourceError(f"{path} has no page_owner records; give what /sys/kernel/debug/page_owner prints")
     snapshot = found.snapshot(damage, asked)
     return replace(snapshot, about={"only": str(wanted)}) if wanted else snapshot
@@ -80,6 +93,7 @@ class _Sums:
     def __init__(self, chosen: TextChosen | None = None) -> None:
         self._chosen = chosen
         self.freed = self.inferred = 0
+        self.unknown = UNKNOWN
         self._tails = Tails()
         self._parts: list[pl.DataFrame] = []
 
@@ -93,6 +107,18 @@ class _Sums:
         self._parts.append(_summed(kept.select(*_columns())))
         if len(self._parts) >= _PARTS_AT_ONCE:
             self._parts = [_summed(pl.concat(self._parts))]
+
+    def add_list(self, listed: StackList, blocks: Iterable[bytes]) -> None:
+        self.unknown = LISTED
+        rows = listed.read(blocks, self._tails)
+        words = self._tails.table().select("stack", "word")
+        told = rows.join(words, on="stack", how="left", maintain_order="left")
+        self.inferred += int(told.get_column("n").sum())
+        nothing = {name: pl.lit(0, pl.Int64) for name in ("node", "zone", "ts", "ts_max")}
+        whole = told.select("word", pl.col("stack").alias("tail"), pl.col("n").alias("pages")).with_columns(
+            named=pl.lit(None, pl.String), order=pl.lit(0, pl.Int8), **nothing
+        )
+        self._parts.append(_summed(whole))
 
     def snapshot(self, damage: list[str], by: list[str]) -> Snapshot:
         sums = _summed(pl.concat(self._parts))
@@ -109,7 +135,7 @@ class _Sums:
             coverage=Coverage(scanned=pages),
             groupings={"node": _by_node(usage, owners)} if "node" in by else {},
             partial=bool(damage),
-            remarks=[UNKNOWN, *self._remarks(pages), *damage],
+            remarks=[self.unknown, *self._remarks(pages), *damage],
         )
 
     def _remarks(self, pages: int) -> Iterator[str]:

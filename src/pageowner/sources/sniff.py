@@ -134,11 +134,12 @@ def _kind_of(head: bytes) -> SourceKind:
     for offset, magic, kind in _MAGICS:
         if head.startswith(magic, offset):
             return kind
-    if b"Page allocated via order " in head or b"Page of order " in head:
+    if any(words in head for words in _TEXTS):
         return SourceKind.OWNERTEXT
     return SourceKind.OTHER
 
 
+_TEXTS = (b"Page allocated via order ", b"Page of order ", b"\nnr_base_pages: ")
 _MAGICS = (
     (0, b"KDUMP   ", SourceKind.KDUMP),
     (0, b"DISKDUMP", SourceKind.DISKDUMP),
