@@ -9,6 +9,7 @@ exactly what :func:`carry` was given.
 
 from __future__ import annotations
 
+import io
 import re
 
 import polars as pl
@@ -42,8 +43,11 @@ def _carried(c: str) -> str:
 
 def to_bytes(text: str) -> bytes:
     """The bytes that *text*, made of carried pieces, stands for."""
-    data = text.encode()
-    if text.isascii() or _LEAD not in data:
+    return _uncarried(text.encode())
+
+
+def _uncarried(data: bytes) -> bytes:
+    if _LEAD not in data:
         return data
     return _CARRIED.sub(lambda m: bytes([ord(m.group().decode()) - _BASE]), data)
 
@@ -54,6 +58,16 @@ def joined_bytes(texts: pl.Series, separator: str = "") -> bytes:
         return b""
     whole = texts.str.join(separator).item()
     return to_bytes(whole)
+
+
+def lines_bytes(texts: pl.DataFrame) -> bytes:
+    """The fields of all rows of *texts* (String columns), a newline behind each: what goes to a file.
+
+    polars' CSV writer does just that, and copies each byte but once.
+    """
+    out = io.BytesIO()
+    texts.write_csv(out, include_header=False, separator="\n", line_terminator="\n", quote_style="never")
+    return _uncarried(out.getvalue())
 
 
 def escape_carried(text: str, also: str = "") -> str:

@@ -10,7 +10,7 @@ page stand close together in the order by PFN.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -122,6 +122,13 @@ class Tier:
         # Against uint32, so that numpy does not convert the large array.
         return _search(self.pfn, low), _search(self.pfn, high)
 
+    def part(self, start: int, end: int) -> Tier:
+        """The runs that may overlap PFNs *start* … *end*, without copying."""
+        low, high = self.between(np.array([start]), np.array([end]))
+        rows = slice(int(low[0]), int(high[0]))
+        n = None if self.n is None else self.n[rows]
+        return replace(self, pfn=self.pfn[rows], place=self.place[rows], n=n)
+
     def lengths(self, rows: I64) -> I64:
         """Entries of the runs *rows*."""
         return np.ones(len(rows), np.int64) if self.n is None else self.n[rows].astype(np.int64)
@@ -202,7 +209,12 @@ class Mappings:
 
     def of_blocks(self, pfn: I64, n: I64) -> Overlaps:
         """All runs that overlap the blocks [pfn, pfn + n), int64[k] each, cut to the blocks."""
-        parts = [self._of_tier(tier, pfn, pfn + n) for tier in self.tiers]
+        if not len(pfn):
+            return _empty()
+        first, end = int(pfn.min()), int((pfn + n).max())
+        # Blocks are of one section, mostly: a narrow part of each tier.
+        near = (tier.part(first, end) for tier in self.tiers)
+        parts = [self._of_tier(tier, pfn, pfn + n) for tier in near if len(tier.pfn)]
         return _join([*parts, _empty()])
 
     def _of_tier(self, tier: Tier, start: I64, end: I64) -> Overlaps:

@@ -8,21 +8,9 @@ from typing import BinaryIO
 
 import polars as pl
 
-from pageowner.rawtext import joined_bytes
+from pageowner.rawtext import lines_bytes
 
-_RECORD = pl.concat_str(
-    [
-        pl.col("header"),
-        pl.lit("\n"),
-        "owner",
-        "mapped",
-        "pfnline",
-        pl.lit("\n"),
-        "frames",
-        "tail",
-        pl.lit("\n"),
-    ]
-)
+_HEAD = pl.concat_str([pl.col("header"), pl.lit("\n"), "owner", "mapped", "pfnline"])
 
 
 def write_report(tables: Iterable[pl.DataFrame], out: BinaryIO) -> None:
@@ -32,5 +20,8 @@ def write_report(tables: Iterable[pl.DataFrame], out: BinaryIO) -> None:
 
 
 def report_bytes(table: pl.DataFrame) -> bytes:
-    """The records of one of those tables."""
-    return joined_bytes(table.select(_RECORD.alias("record")).to_series())
+    """The records of one of those tables: each ends in an empty line."""
+    # Most sections have no record with a tail, and stacks are shared strings until they are written.
+    tails = not (table.get_column("tail") == "").all()
+    rest = pl.concat_str("frames", "tail") if tails else pl.col("frames")
+    return lines_bytes(table.select(_HEAD.alias("head"), rest.alias("rest")))
