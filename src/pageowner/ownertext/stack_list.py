@@ -14,7 +14,9 @@ from pageowner.ownertext.chunks import START
 from pageowner.ownertext.intern import Tails
 
 _PAGES = re.compile(rb"^nr_base_pages: ([0-9]{1,10})\n", re.MULTILINE)
-_STACK = re.compile(rb"((?: [^\n]*\n)*(?:handle: -?[0-9]{1,10}\n)?)nr_base_pages: ([0-9]{1,10})\n(?:\n|\Z)")
+_STACK = re.compile(
+    rb"^((?: [^\n]*\n)*(?:handle: -?[0-9]{1,10}\n)?)nr_base_pages: ([0-9]{1,10})\n(?:\n|\Z)", re.MULTILINE
+)
 _MOST_BYTES = 256 << 20
 """Of a list; all stacks that a stack depot can hold take less."""
 
