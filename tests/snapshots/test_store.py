@@ -217,3 +217,10 @@ def test_damage_behind_a_right_digest_is_contained(whole: Path, data: st.DataObj
             assert load_snapshot(directory).usage.schema == SMALL.usage.schema
         except SourceError as error:
             assert "usage.parquet is missing or damaged" in str(error)
+
+
+def test_files_join_without_us(saved: Path) -> None:
+    """names.parquet is for those who read thousands of snapshots' files with something else."""
+    names = pl.read_parquet(saved / "names.parquet")
+    assert names.sort("id").rows() == SMALL.names.sort("id").rows()
+    assert set(names["name"]) == {"dentry", "a"} and names["id"].to_list() == SMALL.owners["id"].to_list()

@@ -7,6 +7,7 @@ import polars as pl
 
 _STABLE = (
     (r"pid -?\d+ \(([^()]*)\)", "$1"),  # a process by its name
+    (r"mm:0x[0-9a-f]+", "mm"),  # an address space without a task
     (r" fd \d+$", ""),
     (r"^kworker/.*$", "kworker"),  # whose name says CPU and pool
     (r"\+0x[0-9a-f]+(?:/0x[0-9a-f]+)?", ""),  # offsets in functions

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import BinaryIO
 
 from pageowner.commands.options import (
     add_layer_option,
@@ -39,13 +41,29 @@ def run(args: Arguments) -> int:
         from pageowner.snapshot.explain import explain
         from pageowner.snapshot.page_address import find_page
         from pageowner.snapshot.scan import open_scan
+        from pageowner.snapshot.store import is_snapshot
         from pageowner.snapshot.tables import remarks
         from pageowner.sources import open_source
 
+        if chosen.kind == "path" and chosen.path is not None and is_snapshot(chosen.path):
+            return _of_snapshot(chosen.path, args, out)
         scan = open_scan(open_source(chosen), extra)
         found = explain(scan, find_page(scan.kernel, scan.sections, args.page), args.rows)
         (write_explain_json if args.json else write_explain_text)(found, out)
         return finish(remarks(scan), scan.partial)
+
+
+def _of_snapshot(path: Path, args: Arguments, out: BinaryIO) -> int:
+    """What was stored of the page."""
+    from pageowner.commands.finish import finish
+    from pageowner.reporters.recalled import write_recalled_json, write_recalled_text
+    from pageowner.snapshot.recall import recall
+    from pageowner.snapshot.store import load_snapshot
+
+    snapshot = load_snapshot(path)
+    found = recall(snapshot, args.page, path)
+    (write_recalled_json if args.json else write_recalled_text)(found, out)
+    return finish(snapshot.remarks, snapshot.partial)
 
 
 def _page(text: str) -> PageName:

@@ -17,35 +17,35 @@ _TITLE = 12
 
 def write_explain_text(found: Explanation, out: BinaryIO) -> None:
     """Write *found* to *out*."""
-    text = "\n".join([*_head(found), *_now(found), *_places(found.places), *_record(found.record)])
+    text = "\n".join([*_head(found), *_now(found), *_places(found.places), *record_lines(found.record)])
     out.write(text.encode("utf-8", "backslashreplace") + b"\n")
 
 
 def _head(found: Explanation) -> Iterator[str]:
     yield f"PFN 0x{found.pfn:x} ({found.pfn}), phys:0x{physical(found.pfn):x}, page:0x{found.page:x}"
-    yield from _wrapped(found.owner.line, "", "  ")
+    yield from wrapped(found.owner.line, "", "  ")
     yield ""
 
 
 def _now(found: Explanation) -> Iterator[str]:
-    yield from _row("owner", found.owner.owner)
+    yield from row_lines("owner", found.owner.owner)
     for title, text in found.details:
-        yield from _row(title, text)
+        yield from row_lines(title, text)
     for claim in found.users:
-        yield from _row("stale claim" if claim.stale else "used by", claim.line)
-    yield from _row("page", _unit(found))
+        yield from row_lines("stale claim" if claim.stale else "used by", claim.line)
+    yield from row_lines("page", _unit(found))
     where = found.where
-    yield from _row(
+    yield from row_lines(
         "place", f"node {where.node}, zone {where.zone}, pageblock {where.pageblock} of type {where.type}"
     )
-    yield from _row("flags", found.flags)
+    yield from row_lines("flags", found.flags)
     if found.unit.first != found.pfn and found.unit.kind != BUDDY_BLOCK:
-        yield from _row("folio flags", found.folio_flags)
+        yield from row_lines("folio flags", found.folio_flags)
     charge = found.charge
     if charge is not None:
         extra = (", via objcg" if charge.via_objcg else "") + ("" if charge.online else ", offline")
-        yield from _row("memcg", f"{charge.path} (inode {charge.inode}{extra})")
-    yield from _row("references", _references(found.refs))
+        yield from row_lines("memcg", f"{charge.path} (inode {charge.inode}{extra})")
+    yield from row_lines("references", _references(found.refs))
 
 
 def _unit(found: Explanation) -> str:
@@ -75,7 +75,7 @@ def _places(places: Places) -> Iterator[str]:
         return
     yield f"mapped at {places.count} address{'es' if places.count > 1 else ''}"
     for place in places.rows:
-        yield from _wrapped(_place(place), "  ", "      ")
+        yield from wrapped(_place(place), "  ", "      ")
     if places.count > len(places.rows):
         hint = "-n shows more" if places.rows else "too many to list"
         yield f"  … and {places.count - len(places.rows)} more ({hint})"
@@ -88,7 +88,8 @@ def _place(place: Place) -> str:
     )
 
 
-def _record(record: Record | None) -> Iterator[str]:
+def record_lines(record: Record | None) -> Iterator[str]:
+    """The allocation and the last free, behind an empty line."""
     yield ""
     if record is None:
         yield "allocation not recorded"
@@ -113,17 +114,19 @@ def _event(event: Event, gfp: str) -> Iterator[str]:
     if who:
         yield "  " + ", ".join(who)
     if gfp:
-        yield from _wrapped(gfp.replace("|", "| "), "  ", "    ", "| ")
+        yield from wrapped(gfp.replace("|", "| "), "  ", "    ", "| ")
     if event.note:
         yield f"  ({event.note}: no stack of its own)"
     yield from (f"    {frame}" for frame in event.stack)
 
 
-def _row(title: str, text: str) -> list[str]:
-    return _wrapped(text, f"{title:<{_TITLE}} ", " " * (_TITLE + 1))
+def row_lines(title: str, text: str) -> list[str]:
+    """*text* behind its *title*."""
+    return wrapped(text, f"{title:<{_TITLE}} ", " " * (_TITLE + 1))
 
 
-def _wrapped(text: str, first: str, later: str, glue: str = "") -> list[str]:
+def wrapped(text: str, first: str, later: str, glue: str = "") -> list[str]:
+    """*text* as lines of :data:`WIDTH`, that may be broken behind *glue*, too."""
     lines = textwrap.wrap(
         text, WIDTH, initial_indent=first, subsequent_indent=later,
         break_long_words=False, break_on_hyphens=False,

@@ -106,6 +106,7 @@ def redact(snapshot: Snapshot, key: bytes = b"") -> Snapshot:
     owners = _owners(snapshot.owners, names)
     ids = dict(zip(snapshot.owners["id"].to_list(), owners["id"].to_list(), strict=True))
     usage = snapshot.usage.with_columns(pl.col("id").replace(ids))
+    records, allocations, states = _records(snapshot, names, ids)
     return replace(
         snapshot,
         owners=owners.group_by("id", "word", "owner", maintain_order=True).agg(pl.col("pages").sum()),
@@ -121,24 +122,27 @@ def redact(snapshot: Snapshot, key: bytes = b"") -> Snapshot:
             for name, table in snapshot.groupings.items()
             if name in _BY_ID
         },
-        **_records(snapshot, names, ids),
+        records=records,
+        allocations=allocations,
+        states=states,
         about=_about(snapshot.about, names),
         remarks=[names.process(line) for line in snapshot.remarks],
     )
 
 
-def _records(snapshot: Snapshot, names: Pseudonyms, ids: dict[int, int]) -> dict[str, pl.DataFrame]:
-    """The tables of single records, where the snapshot has them."""
+def _records(
+    snapshot: Snapshot, names: Pseudonyms, ids: dict[int, int]
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """The tables ``records``, ``allocations`` and ``states``, where the snapshot has them."""
     records = snapshot.records
     if not records.width:
-        return {}
-    return {
-        "records": records.with_columns(
-            pl.col("id").replace(ids), redact_lines(records.get_column("line"), names, _HARMLESS, _PROCESSES)
-        ),
-        "allocations": redact_allocations(snapshot.allocations, names),
-        "states": redact_states(snapshot.states, names),
-    }
+        return records, snapshot.allocations, snapshot.states
+    lines = redact_lines(records.get_column("line"), names, _HARMLESS, _PROCESSES)
+    return (
+        records.with_columns(pl.col("id").replace(ids), lines),
+        redact_allocations(snapshot.allocations, names),
+        redact_states(snapshot.states, names),
+    )
 
 
 def _about(about: dict[str, str], names: Pseudonyms) -> dict[str, str]:

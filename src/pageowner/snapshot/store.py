@@ -37,6 +37,8 @@ VERSION = 2
 """2 added ``records``, ``allocations`` and ``states``, which need not be there."""
 MANIFEST = "manifest.json"
 _GROUPING = "by-"
+_DERIVED = ("names",)
+"""Written for those who read the files themselves; here it follows from another table."""
 TABLES = tuple(name for name in ALL_TABLES if not name.startswith(_GROUPING))
 
 
@@ -75,6 +77,8 @@ def load_snapshot(directory: Path) -> Snapshot:
     manifest = _read_manifest(directory)
     files = manifest["files"]
     tables = {name: _read_table(directory, name, files) for name in TABLES}
+    for name in _DERIVED:
+        del tables[name]
     known = {field.name for field in fields(Coverage)}
     coverage = {k: v for k, v in manifest["coverage"].items() if k in known and isinstance(v, int)}
     return Snapshot(
@@ -156,7 +160,7 @@ def _read_table(directory: Path, name: str, files: dict[str, str]) -> pl.DataFra
     path = directory / f"{name}.parquet"
     if Path(name).name != name:
         raise SourceError(f"{directory / MANIFEST} names a table outside of it")
-    if name in RECORD_TABLES and path.name not in files:
+    if name in (*RECORD_TABLES, *_DERIVED) and path.name not in files:
         return pl.DataFrame()
     try:
         if digest(path) != files.get(path.name):

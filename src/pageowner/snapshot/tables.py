@@ -19,6 +19,7 @@ from pageowner.kernel.target import Kernel
 from pageowner.kernel.zone import read_zones
 from pageowner.layers.base import Layer
 from pageowner.snapshot.chosen import Chosen
+from pageowner.snapshot.common import common_names
 from pageowner.snapshot.fields import RECORD_TABLES
 from pageowner.snapshot.page_runs import SCHEMA as PAGE_SCHEMA
 from pageowner.snapshot.page_runs import page_runs
@@ -61,6 +62,11 @@ class Snapshot:
     """``release``, ``host`` and ``version`` of the kernel."""
     partial: bool = False
     remarks: list[str] = field(default_factory=list)
+
+    @property
+    def names(self) -> pl.DataFrame:
+        """What owners are called on every host (:func:`pageowner.snapshot.common.common_names`)."""
+        return common_names(self.owners)
 
 
 def take_snapshot(
