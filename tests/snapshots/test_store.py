@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -22,6 +23,7 @@ from polars.testing import assert_frame_equal
 from pageowner.commands import main
 from pageowner.errors import PageownerError, SourceError
 from pageowner.snapshot import store
+from pageowner.snapshot.fields import RECORD_TABLES, fields_of
 from pageowner.snapshot.reading import read_everything
 from pageowner.snapshot.store import load_snapshot, save_snapshot
 from pageowner.snapshot.tables import Snapshot
@@ -30,6 +32,7 @@ from tests.conftest import Capture
 from tests.snapshots.make import snapshot, table
 
 V1 = Path(__file__).parent / "v1"
+RECORDS_OF_V2, REPORT_OF_V2 = 11592, "8bf2ab540479f19304a1f8b7ca4a8592"
 SMALL = replace(
     snapshot([("SLAB_PAGE", "dentry", "new_slab < d_alloc", 9), ("ANON_PAGE", "pid 1 (a)", "", 3)]),
     pages=table("pages", [(0, 9, "SLAB_PAGE", "dentry", 7), (9, 3, "ANON_PAGE", "pid 1 (a)", 1)]),
@@ -224,3 +227,16 @@ def test_files_join_without_us(saved: Path) -> None:
     names = pl.read_parquet(saved / "names.parquet")
     assert names.sort("id").rows() == SMALL.names.sort("id").rows()
     assert set(names["name"]) == {"dentry", "a"} and names["id"].to_list() == SMALL.owners["id"].to_list()
+
+
+def test_version_2_loads_for_ever(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """The report of it stays the same to the byte, too."""
+    loaded = load_snapshot(V1.with_name("v2"))
+    assert loaded.owners["pages"].sum() == loaded.records["n"].sum() == loaded.pages["n"].sum() == 98304
+    assert {"process", "cgroup", "node", "mount"} <= loaded.groupings.keys()
+    for name in RECORD_TABLES:
+        assert getattr(loaded, name).columns == [field.name for field in fields_of(name)]
+    assert main(["report", str(V1.with_name("v2"))]) == 0
+    text = capfdbinary.readouterr().out
+    assert text.count(b"\nPFN 0x") == RECORDS_OF_V2
+    assert hashlib.blake2b(text, digest_size=16).hexdigest() == REPORT_OF_V2
