@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What a scan costs beside merely reading what it must read, on one core file in one run.
 
-    python benchmarks/scan.py CORE [ROUNDS]
+    python -m benchmarks.scan [CORE [ROUNDS]]
+
+CORE is a file, or a name of cores.py (big-6.12).
 
 Reading: the memmap and page_ext of all present sections in one read each, and every page of user page
 tables. Scan: the tables of ``pageowner summary``, symbols and types already loaded. Both are timed in
-turn; the medians and their ratio are printed, with the peak memory of the whole process.
+turn; the medians of CPU time and their ratio are printed, with the peak memory of the whole process.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ import sys
 import time
 from pathlib import Path
 
+from benchmarks.cores import CORES
+from benchmarks.cores import core as benchmark_core
 from pageowner.kernel.page_owner import PageOwner, read_page_owner
 from pageowner.kernel.pagetable.tables import read_tables
 from pageowner.kernel.process_memory import read_process_memory
@@ -38,20 +42,24 @@ def read_all(kernel: Kernel, tables: object) -> int:
 
 
 def main() -> None:
-    core, rounds = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 3
-    began = time.perf_counter()
+    name, rounds = (
+        sys.argv[1] if len(sys.argv) > 1 else "big-6.12",
+        int(sys.argv[2]) if len(sys.argv) > 2 else 5,
+    )
+    core = benchmark_core(name) if name in CORES else Path(name)
+    began = time.process_time()
     kernel = open_core(core)
-    opened = time.perf_counter() - began
+    opened = time.process_time() - began
     tables = kernel.memo(read_process_memory).tables.pfn
     reads, scans, pages, size = [], [], 0, 0
     for _ in range(rounds):
-        began = time.perf_counter()
+        began = time.process_time()
         size = read_all(kernel, tables)
-        reads.append(time.perf_counter() - began)
+        reads.append(time.process_time() - began)
         fresh = open_core(core)
-        began = time.perf_counter()
+        began = time.process_time()
         pages = take_snapshot(fresh).coverage.scanned
-        scans.append(time.perf_counter() - began)
+        scans.append(time.process_time() - began)
     read, scan = statistics.median(reads), statistics.median(scans)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
     print(f"open {opened:.2f} s; read {size >> 20} MiB {read:.2f} s; scan of {pages} pages {scan:.2f} s")

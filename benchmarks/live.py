@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Inside a guest: `report` of the running kernel beside `cat /sys/kernel/debug/page_owner`.
+
+    python -m benchmarks.live
+
+The guest has 1 GiB, more than 100,000 records, and this machine's file system as its root, read-only. It is
+emulated, the kernel's code as well as ours.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import pageowner
+from lab import guests
+
+SCRIPT = """
+export PYTHONPATH={src} PYTHONDONTWRITEBYTECODE=1
+dd if=/dev/zero of=/tmp/filling bs=1M count=480 2>/dev/null
+now() {{ cut -d' ' -f1 /proc/uptime; }}
+{python} -m pageowner layers --demo > /dev/null 2>&1
+echo start $(now)
+{python} -m pageowner layers -k > /dev/null
+echo start-end $(now)
+{python} -m pageowner report -k > /tmp/report
+echo report-end $(now)
+cat /sys/kernel/debug/page_owner > /tmp/words
+echo cat-end $(now)
+echo ours $(grep -c ^PFN /tmp/report)
+echo theirs $(grep -c ^PFN /tmp/words)
+"""
+
+
+def main() -> None:
+    src = Path(pageowner.__file__).parent.parent
+    with tempfile.TemporaryDirectory() as folder:
+        script = SCRIPT.format(src=src, python=sys.executable)
+        output = guests.running(Path(folder), "6.12", script, mib=2048)
+    at = {name: float(value) for name, value in (line.split() for line in output.splitlines())}
+    begin = at["start-end"] - at["start"]
+    ours = at["report-end"] - at["start-end"] - begin
+    theirs = at["cat-end"] - at["report-end"]
+    per_ours, per_theirs = ours / at["ours"], theirs / at["theirs"]
+    print(f"start {begin:.1f} s; report {ours:.1f} s beyond that, {at['ours']:.0f} records")
+    print(f"cat page_owner {theirs:.1f} s, {at['theirs']:.0f} records")
+    print(
+        f"per record: {per_ours * 1e6:.0f} us and {per_theirs * 1e6:.0f} us; ratio {per_theirs / per_ours:.1f}"
+    )
+
+
+if __name__ == "__main__":
+    main()
