@@ -41,12 +41,25 @@ def into(file: IO[bytes], fd: int) -> Iterator[None]:
         os.close(kept)
 
 
+def run(words: tuple[str, ...], source: list[str]) -> int:
+    status = main([*words, *source])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return status
+
+
+def apart(words: tuple[str, ...], source: list[str]) -> int:
+    """The same in a process of its own: QEMU serves one connection at a time, and it ends with the process."""
+    child = os.fork()
+    if not child:
+        os._exit(run(words, source))
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
 def ask(words: tuple[str, ...], source: list[str]) -> Answer:
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         with into(out, 1), into(err, 2):
-            status = main([*words, *source])
-            sys.stdout.flush()
-            sys.stderr.flush()
+            status = apart(words, source) if "--qemu" in source else run(words, source)
         texts = []
         for file in (out, err):
             file.seek(0)
