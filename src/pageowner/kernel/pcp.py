@@ -76,8 +76,20 @@ def read_pcp(kernel: Kernel) -> PcpPages:
     row = found.owner // lists
     order = _orders(kernel, lists)[found.owner % lists]
     good = pfn >= 0
+    if kernel.live:
+        good &= _unused(kernel, found.node - np.uint64(link))
     pages = PcpPages(pfn[good], order[good], sets.cpu[row][good], sets.zone[row][good])
     return _with_lockless(kernel, pages)
+
+
+def _unused(kernel: Kernel, pages: U64) -> npt.NDArray[np.bool_]:
+    """Whether nobody holds a reference to these struct pages (addresses).
+
+    A list that is walked while pages leave it leads on over the list that they went to, which is linked by
+    the same word: all of an LRU list, perhaps.
+    """
+    count, ok = kernel.gather(pages + np.uint64(kernel.offset("struct page", "_refcount")), np.dtype("<i4"))
+    return np.asarray(ok & (count == 0))
 
 
 def _lists_per_set(kernel: Kernel) -> int:
