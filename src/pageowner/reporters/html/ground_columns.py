@@ -40,8 +40,8 @@ def ground(snapshot: Snapshot, drawn: Picture, limit: int = LIMIT) -> tuple[dict
     runs = _owned(snapshot.pages, drawn)
     places, names = _placed(snapshot, drawn)
     grain, columns = 1, _columns(runs, places)
-    while packed_size(columns) > limit and grain < 1 << 20:
-        grain *= 2
+    while (size := packed_size(columns)) > limit and grain < 1 << 20:
+        grain *= 4 if size > 3 * limit else 2
         columns = _columns(coarser(runs, _OWNER, grain), coarser(places, _PLACE, grain))
     found, _ = blocked(snapshot, "pageblock")
     listed = found.units.select("pfn", "in_the_way", "free", "movable", pl.col("owners").list.head(3))

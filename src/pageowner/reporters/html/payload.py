@@ -34,13 +34,13 @@ def pack(header: Mapping[str, Any], columns: Mapping[str, npt.ArrayLike]) -> str
         offset += len(plane)
     text = json.dumps({**header, "columns": places}, ensure_ascii=False, separators=(",", ":"))
     raw = text.encode("utf-8", "backslashreplace")
-    packed = zlib.compress(b"".join([struct.pack("<I", len(raw)), raw, *planes]), 9)
+    packed = zlib.compress(b"".join([struct.pack("<I", len(raw)), raw, *planes]), 7)
     return base64.b64encode(packed).decode("ascii")
 
 
 def packed_size(columns: Mapping[str, npt.ArrayLike]) -> int:
     """About how many bytes *columns* take in the page."""
-    sizes = (len(zlib.compress(_planes(np.asarray(column))[1], 6)) for column in columns.values())
+    sizes = (len(zlib.compress(_planes(np.asarray(column))[1], 4)) for column in columns.values())
     return sum(sizes) * 4 // 3
 
 
