@@ -9,6 +9,9 @@ The rules, each with a test:
   ignored; a column that an older version did not have is null.
 * A file that is damaged or missing is one clear error, never half a result: the manifest has the digest of
   every file, so that no reader gets to see damage.
+
+What no rule covers: somebody who writes damage on purpose, with digests to match. Most of that is the same
+clear error, but polars asks for as much memory as a header says, and ends the process when it gets none.
 """
 
 from __future__ import annotations
