@@ -207,8 +207,8 @@ def markdown() -> str:
         "`src/pageowner/snapshot/fields.py`: change it there. Columns are only ever added; one that an older",
         "snapshot lacks is null. Keys (`id`, `stack`) are hashes of names: they join across hosts and boots.",
         "",
-        "Damage is told by the digests in `manifest.json`. A snapshot that somebody made to do harm, with digests to",
-        "match, can still end the process that reads it (it asks polars for more memory than there is), no more.",
+        "Damage is told by the digests in `manifest.json`. A snapshot that somebody made to do harm, digests",
+        "and all, can still end the process that reads it: polars asks for more memory than there is.",
     ]
     for table, what in TABLES.items():
         lines += ["", f"## {sql_name(table)}", "", f"{what[0].upper()}{what[1:]}.", ""]
