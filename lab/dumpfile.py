@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shutil
+import struct
 import subprocess
 from pathlib import Path
 
@@ -78,3 +79,16 @@ def dump(version: str, source: Path, out: Path, *options: str) -> str:
         return done.stderr
     done = subprocess.run([*line, str(out)], check=True, capture_output=True, text=True)
     return done.stdout + done.stderr
+
+
+def mend(path: Path) -> None:
+    """Move the program headers of QEMU's core: makedumpfile does not look where the ELF header says."""
+    with path.open("r+b") as file:
+        head = bytearray(file.read(64))
+        (at,), (count,) = struct.unpack_from("<Q", head, 32), struct.unpack_from("<H", head, 56)
+        file.seek(at)
+        headers = file.read(56 * count)
+        struct.pack_into("<QQ", head, 32, 64, 0)
+        struct.pack_into("<HHH", head, 58, 0, 0, 0)
+        file.seek(0)
+        file.write(head + headers)

@@ -49,7 +49,7 @@ def run(words: tuple[str, ...], source: list[str]) -> int:
 
 
 def apart(words: tuple[str, ...], source: list[str]) -> int:
-    """The same in a process of its own: QEMU serves one connection at a time, and it ends with the process."""
+    """The same in a process of its own: QEMU serves one connection at a time, as long as a process lives."""
     child = os.fork()
     if not child:
         os._exit(run(words, source))

@@ -8,7 +8,6 @@ import ctypes.util
 import json
 import os
 import shutil
-import struct
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -125,21 +124,8 @@ class World:
         _ = self.paused
         path = self.folder / "mended"
         shutil.copyfile(self.folder / "elf" / "core", path)
-        mend(path)
+        dumpfile.mend(path)
         return path
-
-
-def mend(path: Path) -> None:
-    """Move the program headers of QEMU's core: makedumpfile does not look where the ELF header says."""
-    with path.open("r+b") as file:
-        head = bytearray(file.read(64))
-        (at,), (count,) = struct.unpack_from("<Q", head, 32), struct.unpack_from("<H", head, 56)
-        file.seek(at)
-        headers = file.read(56 * count)
-        struct.pack_into("<QQ", head, 32, 64, 0)
-        struct.pack_into("<HHH", head, 58, 0, 0, 0)
-        file.seek(0)
-        file.write(head + headers)
 
 
 def existing(version: str) -> kernels.Built:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Page tables that are freed, and become somebody's data, while they are read: no mapping is made of those."""
+"""Page tables that are freed, and become somebody's data, while they are read: nothing is made of those."""
 
 from __future__ import annotations
 

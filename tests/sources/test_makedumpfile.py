@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import shutil
-import struct
 import subprocess
 from pathlib import Path
 
@@ -27,17 +26,11 @@ def mended(capture: Capture, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The core with its program headers where makedumpfile expects them: right behind the ELF header."""
     if capture.core.stat().st_size < 200 << 20:
         pytest.skip("a fixture is filtered already; --captures DIR has raw cores")
+    from lab import dumpfile
+
     path = tmp_path_factory.mktemp("raw") / "core"
     shutil.copyfile(capture.core, path)
-    with path.open("r+b") as file:
-        head = bytearray(file.read(64))
-        (at,), (count,) = struct.unpack_from("<Q", head, 32), struct.unpack_from("<H", head, 56)
-        file.seek(at)
-        headers = file.read(56 * count)
-        struct.pack_into("<QQ", head, 32, 64, 0)
-        struct.pack_into("<HHH", head, 58, 0, 0, 0)
-        file.seek(0)
-        file.write(head + headers)
+    dumpfile.mend(path)
     return path
 
 
