@@ -307,6 +307,15 @@ def test_single_views(page: Page, tmp_path: Path, command: str, views: list[str]
     assert number > 8 and most < 0.9 and quiet(page)
 
 
+def test_commands_of_a_part_keep_to_it(page: Page, tmp_path: Path, capfd: Text) -> None:
+    path = tmp_path / "part.html"
+    assert main(["html", "--demo", "--kind", "slab", "--kind", "anon", "--node", "1", "-o", str(path)]) == 0
+    page.open(path)
+    page.eval(pick("SLAB_PAGE"))
+    pages = int(data(page, "#selection [data-pages]")["pages"])
+    assert rows_of(page, capfd) == pages == int(data(page, "#kinds tr.selected")["pages"]) and quiet(page)
+
+
 def test_growth_is_red_and_shrinkage_blue(page: Page, tmp_path: Path) -> None:
     old = snapshot([("SLAB_PAGE", "a", "grows < top", 10), ("SLAB_PAGE", "b", "shrinks < top", 90)])
     new = snapshot([("SLAB_PAGE", "a", "grows < top", 80), ("SLAB_PAGE", "b", "shrinks < top", 20)])

@@ -20,7 +20,7 @@ from pageowner.analyses.picture import picture
 from pageowner.analyses.zonemap import overlaps
 from pageowner.reporters.html.document import Request, document
 from pageowner.snapshot.reading import read_everything
-from pageowner.snapshot.store import load_snapshot
+from pageowner.snapshot.store import load_snapshot, save_snapshot
 from pageowner.snapshot.tables import Snapshot
 from pageowner.sources import SourceSelection
 from tests.conftest import Capture
@@ -117,6 +117,12 @@ def test_every_page_is_in_the_page(scanned: Snapshot) -> None:
     assert header["summary"]["kinds"] == pages_by_kind(scanned.owners).to_dicts()
     assert {"Movable", "Unmovable"} <= set(header["map"]["mobilities"])
     assert any("w_anon" in name for name in header["map"]["processes"])
+
+
+def test_a_snapshot_draws_the_same(scanned: Snapshot, tmp_path: Path) -> None:
+    save_snapshot(scanned, tmp_path / "snap")
+    request = Request(source="x")
+    assert unpack(document(load_snapshot(tmp_path / "snap"), request)) == unpack(document(scanned, request))
 
 
 def test_growth_has_the_older_stacks(scanned: Snapshot) -> None:

@@ -44,10 +44,10 @@ def refuse_terminal(args: Arguments, out: BinaryIO) -> None:
 def source_text(chosen: SourceSelection) -> str:
     """How *chosen* is named on a command line, quoted for a shell."""
     more = [word for flag, path in (("-s", chosen.symbols), ("--kallsyms", chosen.kallsyms)) if path
-            for word in (flag, str(path))]  # fmt: skip
+            for word in (flag, _named(path))]  # fmt: skip
     named = {
-        "path": [str(chosen.path)],
-        "core": ["-c", str(chosen.path)],
+        "path": [_named(chosen.path)],
+        "core": ["-c", _named(chosen.path)],
         "qemu": ["--qemu", str(chosen.address)],
         "demo": ["--demo"],
         "kernel": ["-k"],
@@ -55,15 +55,21 @@ def source_text(chosen: SourceSelection) -> str:
     return shlex.join([*named[chosen.kind], *more])
 
 
-def only_text(args: Arguments) -> str:
-    """The filter options that were given, quoted for a shell."""
+def _named(path: Path | None) -> str:
+    """*path* so that it is taken for no option."""
+    text = str(path)
+    return f"./{text}" if text.startswith("-") and text != "-" else text
+
+
+def only_words(args: Arguments) -> tuple[str, ...]:
+    """The filter options that were given, each as one word."""
     words: list[str] = []
     for option in OPTIONS:
         value = getattr(args, option.flag[2:].replace("-", "_"), None)
         for one in ([] if value is None else [value] if option.once else value):
             text = f"{one[0]}-{one[1]}" if isinstance(one, tuple) else f"{one:g}" if option.once else str(one)
             words.append(f"{option.flag}={text}")
-    return shlex.join(words)
+    return tuple(words)
 
 
 def write_pictures(args: Arguments, views: tuple[str, ...], by: str = "kind") -> int:
@@ -85,6 +91,6 @@ def write_pictures(args: Arguments, views: tuple[str, ...], by: str = "kind") ->
         if views == ("map",) and not snapshot.pages.height:
             raise SourceError("this source does not say where its pages are: record it anew, or give a core")
         since = read_snapshot(SourceSelection("path", path=old), extra, wanted=wanted) if old else None
-        request = Request(views, source_text(chosen), since, str(old or ""), only_text(args), by)
+        request = Request(views, source_text(chosen), since, str(old or ""), only_words(args), by)
         write_page(document(snapshot, request), out)
         return finish(snapshot.remarks, snapshot.partial)

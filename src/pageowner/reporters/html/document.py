@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -31,17 +30,17 @@ class Request:
     """What to draw.
 
     ``source``: how the source is named on a command line, quoted for a shell; ``since``: an older snapshot,
-    and its name; ``only``: filter options that were given, quoted; ``map``: what the map is coloured by.
+    and its name; ``only``: filter options that were given, each as one word; ``by``: what the map is coloured
+    by; ``limit``: bytes that it may take.
     """
 
     views: tuple[str, ...] = VIEWS
     source: str = ""
     since: Snapshot | None = None
     since_name: str = ""
-    only: str = ""
+    only: tuple[str, ...] = ()
     by: str = "kind"
     limit: int = ground_columns.LIMIT
-    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 def document(snapshot: Snapshot, request: Request) -> str:

@@ -66,7 +66,7 @@ function keepTheme(store) {
 function headline(doc) {
   const { host, release } = doc.about, title = [host !== '(none)' && host, release && `Linux ${release}`].filter(Boolean).join(' · ');
   document.title = `pageowner: ${title || doc.source}`;
-  document.getElementById('machine').textContent = [title, size(doc.summary.totals.struct_pages), doc.source, doc.only, doc.since && `since ${doc.since}`].filter(Boolean).join(' · ');
+  document.getElementById('machine').textContent = [title, size(doc.summary.totals.struct_pages), doc.source, ...doc.only, doc.since && `since ${doc.since}`].filter(Boolean).join(' · ');
 }
 
 function notices(doc) {

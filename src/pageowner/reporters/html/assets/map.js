@@ -140,7 +140,7 @@ export class MemoryMap {
     this.legend.replaceChildren(...legend(this.shown()), ...this.markLegend());
     const { side, ratio } = this.at, { grain } = this.ground;
     const each = side ? `a page is ${side / ratio} × ${side / ratio} pixels` : `a cell is a block of ${grouped(this.ground.pages)} pages, and shows their mix`;
-    this.about.textContent = grain > 1 ? `${each}; runs of less than ${grain} pages are left out of this file` : each;
+    this.about.textContent = grain > 1 ? `${each}; in grains of ${grain} pages, each as most of them are` : each;
     this.canvas.dataset.level = this.level;
     this.canvas.dataset.side = side;
   }
@@ -198,7 +198,7 @@ export class MemoryMap {
     context.lineWidth = ratio * (side || high > 12 ? 1.5 : 1);
     context.strokeStyle = context.fillStyle = css('hit');
     for (const [x, y] of this.outlines) {
-      if (high < 5 * ratio) context.fillRect(x, y, wide, Math.max(1, high / 3));
+      if (high < 5 * ratio) context.fillRect(x, y, Math.max(1, wide / 3), Math.max(1, high / 3));
       else context.strokeRect(x + 0.5, y + 0.5, wide - 1, high - 1);
     }
     const spot = this.mark === undefined ? null : this.boxOf(Math.floor(this.mark / this.ground.pages));

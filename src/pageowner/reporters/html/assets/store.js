@@ -2,7 +2,7 @@
 // What all views share: the tables, the theme, and the selection. A selection is a mask over the rows of usage
 // (pages by owner, stack and zone): every view shows how much of each of its things is selected.
 
-import { commandLine, flagOf, sqlText } from './shell.js';
+import { commandLine, flagOf, quoted, sqlText } from './shell.js';
 
 export class Store {
   constructor(doc) {
@@ -55,8 +55,11 @@ export class Store {
     return names.join(' < ');
   }
 
+  // With the filters that the page was made with, but for those that this selection narrows down.
   command(...parts) {
-    return commandLine(...parts, this.doc.only, this.doc.source);
+    const given = parts.filter(Boolean).map((part) => part.split(/[ =]/, 1)[0].replace(/^'/, ''));
+    const only = this.doc.only.filter((option) => !given.includes(option.split('=', 1)[0])).map(quoted);
+    return commandLine(...parts, ...only, this.doc.source);
   }
 
   select(selection) {
