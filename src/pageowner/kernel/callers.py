@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pageowner.errors import LayoutError
+from pageowner.kernel.runs import distinct
 from pageowner.kernel.stackdepot import StackDepot, special_handles
 from pageowner.kernel.target import Kernel
 
@@ -86,7 +87,7 @@ class Callers:
         return self._last[1]
 
     def _of(self, handles: U32) -> tuple[U64, Bools]:
-        unique, inverse = np.unique(np.asarray(handles, np.uint32), return_inverse=True)
+        unique, inverse = distinct(np.asarray(handles, np.uint32))
         caller, large = np.zeros(len(unique), np.uint64), np.zeros(len(unique), np.bool_)
         plain = np.flatnonzero((unique != 0) & ~np.isin(unique, self.early) & ~np.isin(unique, self.special))
         if len(plain):

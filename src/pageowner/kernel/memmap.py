@@ -8,6 +8,7 @@ compound page or a free block. Layers look at heads; the engine spreads what the
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -185,20 +186,26 @@ class Heads:
     def __len__(self) -> int:
         return len(self.pfn)
 
-    @property
+    # Every layer looks at these: gathered out of the rows once.
+    @cached_property
     def flags(self) -> U64:
-        return np.asarray(self.rows["flags"])
+        return np.ascontiguousarray(self.rows["flags"])
 
-    @property
+    @cached_property
     def refcount(self) -> npt.NDArray[np.int32]:
         """``folio_ref_count()`` as stored."""
-        return np.asarray(self.rows["refcount"]).view(np.int32)
+        return np.ascontiguousarray(self.rows["refcount"]).view(np.int32)
 
-    @property
+    @cached_property
     def mapping(self) -> U64:
-        return np.asarray(self.rows["mapping"])
+        return np.ascontiguousarray(self.rows["mapping"])
 
-    @property
+    @cached_property
+    def plain(self) -> Bools:
+        """No page type, in use, not torn: ``mapping`` may be read as one."""
+        return np.asarray((self.type == page_type.NONE) & (self.refcount > 0) & ~self.torn)
+
+    @cached_property
     def mapping_bits(self) -> U64:
         """Low two bits of ``mapping``: 0 file, 1 anon, 2 movable (until 6.16), 3 KSM."""
         return self.mapping & np.uint64(3)
@@ -380,10 +387,11 @@ def _local_heads(
     torn: Bools,
     local: npt.NDArray[np.intp],
 ) -> Heads:
-    picked = rows[local]
-    after = second[np.minimum(local + 1, len(own) - 1)]
+    # As opaque items, which numpy copies whole, not field by field.
+    picked = rows.view(f"V{rows.dtype.itemsize}").take(local).view(rows.dtype)
     compound = ((picked["flags"] & np.uint64(layout.head_bit)) != 0) & (n_of[local] > 1)
-    after[~compound] = np.zeros(1, after.dtype)[0]
+    after = np.zeros(len(local), second.dtype)
+    after[compound] = second[np.minimum(local[compound] + 1, len(own) - 1)]
     return _make_heads(layout, own[local], n_of[local], compound, picked, after, torn[local])
 
 

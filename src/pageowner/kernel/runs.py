@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -19,3 +21,13 @@ def runs_of(pfns: I64) -> tuple[I64, I64]:
         return np.empty(0, np.int64), np.empty(0, np.int64)
     starts = np.concatenate(([0], np.flatnonzero(np.diff(good) != 1) + 1))
     return good[starts], np.diff(np.append(starts, len(good)))
+
+
+def distinct(values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[np.intp]]:
+    """``np.unique(values, return_inverse=True)``, quick where neighbours are mostly equal, as pages' are."""
+    starts = np.flatnonzero(np.append(True, values[1:] != values[:-1])) if len(values) else np.empty(0, int)
+    if 2 * len(starts) > len(values):
+        unique, inverse = np.unique(values, return_inverse=True)
+        return unique, inverse
+    unique, inverse = np.unique(values[starts], return_inverse=True)
+    return unique, np.repeat(inverse, np.diff(starts, append=len(values)))

@@ -139,4 +139,4 @@ def untyped(heads: Heads) -> Bools:
 
     (A slab's words look like an anon mapping; a free page's are stale.)
     """
-    return np.asarray((heads.type == 0) & (heads.refcount > 0) & ~heads.torn)
+    return heads.plain

@@ -13,6 +13,7 @@ from pageowner.escape import escape
 from pageowner.kernel.address_space import AddressSpaces
 from pageowner.kernel.memmap import Heads
 from pageowner.kernel.path import Paths
+from pageowner.kernel.runs import distinct
 from pageowner.kernel.units import read_layout, units_of
 from pageowner.layers.base import Band, Bools, Layer, Needs, Selection, untyped
 
@@ -35,7 +36,7 @@ class PageCache(Layer):
 
     def select(self, heads: Heads, rows: npt.NDArray[np.intp]) -> Selection:
         mappings = np.ascontiguousarray(heads.mapping[rows])
-        unique, inverse = np.unique(mappings, return_inverse=True)
+        unique, inverse = distinct(mappings)
         mine = self.mine(unique)[inverse]
         index = np.ascontiguousarray(heads.rows["index"][rows[mine]])
         return Selection(rows[mine], mappings[mine], {"first": index})

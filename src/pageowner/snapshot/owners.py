@@ -8,6 +8,7 @@ import numpy.typing as npt
 import polars as pl
 
 from pageowner.kernel.key_index import KeyIndex
+from pageowner.kernel.runs import distinct
 from pageowner.layers.base import Layer
 
 U64 = npt.NDArray[np.uint64]
@@ -43,7 +44,7 @@ class Owners:
 
         :raises Exception: what the layer's ``describe`` raises; the caller contains it.
         """
-        unique, inverse = np.unique(keys, return_inverse=True)
+        unique, inverse = distinct(keys)
         rows = self._index.find(unique)
         new = rows < 0
         if new.any():
