@@ -146,3 +146,20 @@ def test_without_records(capture: Capture, tmp_path: Path, capsys: pytest.Captur
         assert "this source does not say what --pid asks for" in capsys.readouterr().err
         assert main(["summary", "--kind", "slab", source]) == 0
         capsys.readouterr()
+
+
+@pytest.mark.parametrize("options", [("-m",), ("--cull=st", "--kind", "slab", "--order", "1-9")])
+def test_sort_takes_it_for_its_source(capture: Capture, saved: str, options: tuple[str, ...]) -> None:
+    """page_owner_sort's options and the filters that do not clash with them, on core, snapshot and text."""
+    found = output("sort", *options, str(capture.core), "-")
+    assert output("sort", *options, saved, "-") == found and found.count(b" times, ") > 10
+
+
+def test_sort_of_a_filtered_text(saved: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = tmp_path / "all.txt"
+    text.write_bytes(output("report", saved))
+    some = ("--cull=st", "--gfp", "__GFP_ZERO", "--younger", "100")
+    assert output("sort", *some, str(text), "-") == output("sort", *some, saved, "-")
+    assert output("sort", "--kind", "nothing", str(text), "-") == b""
+    assert main(["sort", "--younger", "1", "-", "-"]) == 1
+    assert "a pipe is read only once" in capsys.readouterr().err

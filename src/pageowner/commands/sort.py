@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from pageowner.commands.filters import add_filter_options, filter_of
 from pageowner.commands.output import open_output
 from pageowner.commands.parser import Arguments, Parser, UsageError
 from pageowner.errors import PageownerError
@@ -32,6 +33,10 @@ _ORDERS = {
     "t": "number of records (default)",
     "M": "module",
 }
+
+
+OURS = ("--pid", "--tgid", "--module")
+"""Filters that page_owner_sort has itself, and spells its own way."""
 
 
 def add_arguments(parser: Parser) -> None:
@@ -58,6 +63,7 @@ def add_arguments(parser: Parser) -> None:
     group.add_argument("--tgid", type=_numbers, metavar="TGID,…", help="of these tgids")
     group.add_argument("--name", type=_names, metavar="NAME,…", help="of tasks of these names")
     group.add_argument("--module", type=_names, metavar="NAME,…", help="asked for by these kernel modules")
+    add_filter_options(parser, OURS)
     group = parser.add_argument_group("the rest")
     group.add_argument("-d", action="store_true", dest="debug", help="say on standard error what was read")
     group.add_argument("--force", action="store_true", help="overwrite OUT")
@@ -76,7 +82,7 @@ def run(args: Arguments) -> int:
 
         with _blocks(args) as (blocks, remarks):
             found = sort_text(blocks, options)
-        if not found.health.records:
+        if not found.health.records and not filter_of(args, OURS):
             raise PageownerError(
                 f"{args.input} has no page_owner records; give what /sys/kernel/debug/page_owner prints"
             )
@@ -127,10 +133,24 @@ def _blocks(args: Arguments) -> Iterator[tuple[Iterator[bytes], list[str]]]:
     remarks: list[str] = []
     if _is_text(args.input):
         with open_text(args.input) as text:
-            yield iter(text), remarks
+            yield _wanted_blocks(args, text, remarks), remarks
         remarks += [text.problem] if text.problem else []
         return
     yield _report_blocks(args, remarks), remarks
+
+
+def _wanted_blocks(args: Arguments, text: Iterable[bytes], remarks: list[str]) -> Iterator[bytes]:
+    """The text, or what of it the filters leave."""
+    from pageowner.ownertext.health import Health
+    from pageowner.ownertext.rewrite import chosen_records
+    from pageowner.snapshot.text_chosen import TextChosen
+
+    wanted, health = filter_of(args, OURS), Health()
+    if not wanted:
+        yield from text
+        return
+    yield from chosen_records(health.cuts(text), TextChosen(args.input, wanted))
+    remarks += health.problems
 
 
 def _is_text(path: Path) -> bool:
@@ -143,15 +163,23 @@ def _is_text(path: Path) -> bool:
 
 
 def _report_blocks(args: Arguments, remarks: list[str]) -> Iterator[bytes]:
-    """The records of a core, as ``report`` writes them."""
+    """The records of a core or a snapshot, as ``report`` writes them."""
     from pageowner.reporters.report_text import report_bytes
+    from pageowner.snapshot.recorded import recorded_tables
     from pageowner.snapshot.report import Selection, report_tables
     from pageowner.snapshot.scan import open_scan
+    from pageowner.snapshot.store import is_snapshot, load_snapshot
     from pageowner.snapshot.tables import remarks as remarks_of
     from pageowner.sources import SourceSelection, open_source
 
+    wanted = filter_of(args, OURS)
+    if is_snapshot(args.input):
+        snapshot = load_snapshot(args.input)
+        yield from map(report_bytes, recorded_tables(snapshot, args.input, wanted))
+        remarks += snapshot.remarks
+        return
     scan = open_scan(open_source(SourceSelection("path", args.input, symbols=args.symbols)), ())
-    for table in report_tables(scan, Selection()):
+    for table in report_tables(scan, Selection(wanted=wanted)):
         yield report_bytes(table)
     remarks += remarks_of(scan)
 

@@ -46,6 +46,16 @@ def record_bytes(records: pl.DataFrame, stacks: pl.DataFrame) -> bytes:
     return joined_bytes(lines.select(whole.alias("record")).to_series())
 
 
+def chosen_records(
+    pieces: Iterable[Cuts], chosen: Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]
+) -> Iterator[bytes]:
+    """Those records of a text that are wanted, byte for byte; see :func:`rewritten`."""
+    tails = Tails()
+    for cuts in pieces:
+        records = chosen(records_of(cuts, tails), tails.table())
+        yield record_bytes(records, tails.table())
+
+
 def rewritten(
     pieces: Iterable[Cuts],
     owners: bool = True,
