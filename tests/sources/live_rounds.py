@@ -99,8 +99,8 @@ def name_of(tgid: int) -> str:
         return "gone"
 
 
-def one_round(group: int) -> dict[str, object]:
-    before = pagemap()
+def one_round(group: int, before: dict[int, int]) -> tuple[dict[str, object], dict[int, int]]:
+    """What came of one scan, and pagemap after it: before the next, for nothing happens between."""
     os.killpg(group, signal.SIGCONT)
     start = time.monotonic()
     try:
@@ -108,11 +108,12 @@ def one_round(group: int) -> dict[str, object]:
     finally:
         seconds = time.monotonic() - start
         os.killpg(group, signal.SIGSTOP)
+    time.sleep(0.2)  # until the last has met the signal
     after = pagemap()
     steady = {(place, pfn) for place, pfn in before.items() if after.get(place) == pfn}
     missed = sorted(steady - mappings)
     counted = sorted((place, pfn) for place, pfn in steady if pfn in changed)
-    return {
+    line = {
         **coverage,
         "seconds": round(seconds, 1),
         "pages": len(before),
@@ -126,6 +127,7 @@ def one_round(group: int) -> dict[str, object]:
             for place, pfn in rows[:10]
         ],
     }
+    return line, after
 
 
 def main() -> None:
@@ -136,10 +138,11 @@ def main() -> None:
     assert busy.stdout is not None and busy.stdout.readline() == b"busy\n"
     time.sleep(1)
     os.killpg(busy.pid, signal.SIGSTOP)
+    before, found = pagemap(), dict[str, object]()
     with open(out, "w") as file:
         for _ in range(rounds):
             try:
-                found = one_round(busy.pid)
+                found, before = one_round(busy.pid, before)
             except Exception:  # whatever it is, the test shall show it
                 found = {"traceback": traceback.format_exc()}
             print(json.dumps(found), file=file, flush=True)
