@@ -153,7 +153,16 @@ def test_a_snapshot_says_the_same(capture: Capture, tmp_path, capsys: pytest.Cap
         assert printed(capsys, *words, str(tmp_path / "snap")) == printed(capsys, *words, str(capture.core))
 
 
-def test_blocks_by_type_and_cma_are_the_kernels(capture: Capture, capsys: pytest.CaptureFixture[str]) -> None:
+def test_redacted(capture: Capture, tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["record", "--redact", str(capture.core), "-o", str(tmp_path / "snap")]) == 0
+    text = printed(capsys, "-n", "999", "--json", str(tmp_path / "snap"))
+    plain = printed(capsys, "-n", "999", "--json", str(capture.core))
+    assert "w_pipe" in plain and "w_pipe" not in text and "process-" in text
+    counts = [[block["in_the_way"] for block in json.loads(each)["blocks"]] for each in (plain, text)]
+    assert counts[0] == counts[1] != []
+
+
+def test_a_cma_area_is_the_kernels(capture: Capture, capsys: pytest.CaptureFixture[str]) -> None:
     """debugfs cma says how many pages of the area are allocated; those are what is in the way."""
     area = json.loads(printed(capsys, "--unit", "cma", "--json", str(capture.core)))["blocks"][0]
     words = dict(re.findall(r"^==> .*/(\w+) <==\n(\d+)$", capture.text("cma.txt"), re.MULTILINE))
