@@ -161,5 +161,5 @@ def test_sort_of_a_filtered_text(saved: str, tmp_path: Path, capsys: pytest.Capt
     some = ("--cull=st", "--gfp", "__GFP_ZERO", "--younger", "100")
     assert output("sort", *some, str(text), "-") == output("sort", *some, saved, "-")
     assert output("sort", "--kind", "nothing", str(text), "-") == b""
-    assert main(["sort", "--younger", "1", "-", "-"]) == 1
+    assert main(["report", "--younger", "1", "-"]) == 1
     assert "a pipe is read only once" in capsys.readouterr().err
