@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import drgn
@@ -51,12 +52,12 @@ class Records:
         """The column *name*, or None where this kernel does not record it."""
         return self.rows[name] if name in (self.rows.dtype.names or ()) else None
 
-    @property
+    @cached_property
     def owner(self) -> Bools:
         """PAGE_EXT_OWNER: the page has been allocated at some time, so that the record means something."""
         return np.asarray((self.rows["ext_flags"] & np.uint64(OWNER)) != 0) & self.readable
 
-    @property
+    @cached_property
     def allocated(self) -> Bools:
         """PAGE_EXT_OWNER_ALLOCATED as well: the page is allocated now."""
         return np.asarray((self.rows["ext_flags"] & np.uint64(OWNER_ALLOCATED)) != 0) & self.owner

@@ -14,7 +14,7 @@ import polars as pl
 
 from pageowner.escape import escape
 from pageowner.kernel.mapped_at import Lowest, lowest, mapped
-from pageowner.kernel.mapping import Mappings
+from pageowner.kernel.mapping import Mappings, expand
 from pageowner.kernel.mm import NO_TASK, Mms, read_mms
 from pageowner.kernel.pagetable.invert import Counts, invert
 from pageowner.kernel.pagetable.tables import TablePages
@@ -28,6 +28,7 @@ from pageowner.ownertext.hextext import hex_text
 I64 = npt.NDArray[np.int64]
 _AT_ONCE = 4096  # blocks per batch when all their mappings are listed
 _FOREVER = np.iinfo(np.uint64).max
+_CLOSE = 4
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,33 @@ class ProcessMemory:
 
     def first_mm(self, pfn: I64, n: I64) -> I64:
         """Number of the mm with the lowest tgid that maps any page of each block; -1 for none."""
+        if len(pfn) and (n == 1).all():
+            quick = self._first_of_pages(pfn)
+            if quick is not None:
+                return quick
         found = self.mappings.of_blocks(pfn, n)
         out = np.full(len(pfn), len(self.mms), np.int64)
         np.minimum.at(out, found.block, found.mm)
         return np.where(out == len(self.mms), -1, out)
+
+    def _first_of_pages(self, pfn: I64) -> I64 | None:
+        """:meth:`first_mm` of single pages that lie close together: a few long runs are spread over them all.
+
+        None where that would be more work than to look for each page.
+        """
+        start, size = int(pfn.min()), int(pfn.max() - pfn.min()) + 1
+        if size > _CLOSE * len(pfn):
+            return None
+        runs = self.mappings.of_blocks(np.array([start]), np.array([size]))
+        if int(runs.n.sum()) > _CLOSE * size:
+            return None
+        # The lowest mm last: of several values for one place numpy keeps the last.
+        order = np.argsort(-runs.mm, kind="stable")
+        low = runs.pfn[order] - start
+        which, page = expand(low, low + runs.n[order])
+        out = np.full(size, -1, np.int64)
+        out[page] = runs.mm[order][which]
+        return np.asarray(out[pfn - start])
 
     def mapped_lines(self, pfn: I64, n: I64) -> pl.Series:
         """The MAPPED lines of each block, each with its newline; "" for a block that nobody maps."""

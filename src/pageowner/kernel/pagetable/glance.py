@@ -17,6 +17,8 @@ U8 = npt.NDArray[np.uint8]
 
 _LAST = ENTRIES - 1
 _PAGE = np.uint64(4096)
+# Tables that the processor's cache holds while they are looked at.
+_AT_ONCE = 64
 
 
 def linear_tables(arch: X86_64, rows: U64) -> tuple[I64, I64, U8]:
@@ -29,11 +31,22 @@ def linear_tables(arch: X86_64, rows: U64) -> tuple[I64, I64, U8]:
     head, tail = arch.decode(first[maybe], PTE), arch.decode(last[maybe], PTE)
     good = (head.kind == PAGE) & (tail.kind == PAGE) & (head.flags == tail.flags)
     good &= tail.pfn - head.pfn == np.uint64(_LAST)
-    ramp = np.arange(ENTRIES, dtype=np.uint64) * _PAGE
     at = np.flatnonzero(good)
-    exact = ((rows[maybe[at]] & ~STRAY_BITS) == first[maybe[at], None] + ramp).all(axis=1)
-    at = at[exact]
+    at = at[_is_linear(rows, first, maybe[at])]
     return maybe[at], head.pfn[at].astype(np.int64), head.flags[at]
+
+
+def _is_linear(rows: U64, first: U64, at: I64) -> npt.NDArray[np.bool_]:
+    """Which of the tables *at* have every entry one page after the one before, bool[len(at)]."""
+    ramp = np.arange(ENTRIES, dtype=np.uint64) * _PAGE
+    out = np.empty(len(at), np.bool_)
+    for start in range(0, len(at), _AT_ONCE):
+        part = at[start : start + _AT_ONCE]
+        differs = rows[part]
+        differs ^= first[part, None] + ramp
+        differs &= ~STRAY_BITS
+        out[start : start + _AT_ONCE] = ~differs.any(axis=1)
+    return out
 
 
 def _words() -> U64:
