@@ -41,7 +41,8 @@ class Variant:
 
 # Guard pages, and hugetlb pages whose struct pages are copies of the head's.
 HOSTILE = "page_owner=on debug_pagealloc=on debug_guardpage_minorder=1 hugetlb_free_vmemmap=on"
-# A hole from 3 to 4 GiB in the second node, a huge page of 1 GiB (one of three places must be free), a memory block that is taken offline.
+# A hole from 3 to 4 GiB in the second node, a memory block that is taken offline, a huge page of 1 GiB:
+# there are three places for one, and the kernel's image and initrd lie in at most two.
 LARGE_NODES = (2048, 3840)
 LARGE = "hugetlb_free_vmemmap=on hugepagesz=1G hugepages=1 lab_offline=1"
 # 4-level paging, no merged slab caches, a tree of 100 forked processes.

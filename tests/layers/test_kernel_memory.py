@@ -15,7 +15,7 @@ from pageowner.kernel.stacks import TASK, read_kernel_stacks
 from pageowner.kernel.vmap import VM_ALLOC, read_vmap_areas
 from tests.layers.painted import Painted
 
-KPF_PGTABLE, KPF_ZERO_PAGE, KPF_OFFLINE = 26, 24, 23
+KPF_PGTABLE, KPF_ZERO_PAGE, KPF_OFFLINE, KPF_NOPAGE = 26, 24, 23, 20
 IMAGE_WORDS = {"KERNEL_IMAGE_PAGE", "KERNEL_STACK_PAGE", "ZERO_PAGE"}
 
 
@@ -164,13 +164,17 @@ def test_tracking_costs_what_it_must(capture: Any, painted: Painted) -> None:
     kernel, pages = painted.kernel, painted.pages.height
     struct_page = int(kernel.type("struct page").size or 0)
     memmap = pages * struct_page // 4096
-    # hugetlb_free_vmemmap=on takes 7 of the 8 pages behind each huge page.
-    saved = 7 * painted.of("HUGETLB_PAGE").height // 512 if "hugetlb_free_vmemmap=on" in command else 0
+    # hugetlb_free_vmemmap=on leaves one page of struct pages for each huge page.
+    states = kernel.object("hstates")
+    huge = sum(int(states[i].nr_huge_pages) for i in range(int(kernel.object("hugetlb_max_hstate"))))
+    hidden = painted.of("HUGETLB_PAGE").height * struct_page // 4096 - huge
+    saved = hidden if "hugetlb_free_vmemmap=on" in command else 0
     assert painted.of("MEMMAP_PAGE").height == memmap - saved
     if not painted.records:
         return
     entry = int(kernel.object("page_ext_size"))
-    assert painted.of("PAGE_EXT_PAGE").height == pages * entry // 4096
+    online = sum(section.n for section in painted.scan.sections if section.online)
+    assert painted.of("PAGE_EXT_PAGE").height == online * entry // 4096
     depot = Counter(painted.of("STACKDEPOT_PAGE")["owner"])
     # Until 5.18 the hash table was an array of the image.
     table = 8 if kernel.address("stack_hash_mask") else 0
@@ -206,10 +210,23 @@ def test_what_only_a_stack_tells_is_a_call_site(painted: Painted) -> None:
 
 def test_the_balloon_is_offline(capture: Any, painted: Painted) -> None:
     told = re.findall(r"^balloon_inflate (\d+)$", capture.text("vmstat.txt"), re.M)
-    offline = painted.of("OFFLINE_PAGE").height
+    offline = painted.of("OFFLINE_PAGE").filter(pl.col("owner") == "virtio_balloon").height
     flags = np.frombuffer(capture.read("kpageflags.bin"), np.uint64)
     assert offline == int(((flags >> np.uint64(KPF_OFFLINE)) & np.uint64(1)).sum())
     assert not told or int(told[0]) >= offline
+
+
+def test_memory_blocks_that_are_offline(capture: Any, painted: Painted) -> None:
+    if not capture.has("memory_blocks.txt"):
+        pytest.skip("this capture is older than the list of memory blocks")
+    told = re.findall(r"/memory(\d+)/state <==\noffline$", capture.text("memory_blocks.txt"), re.M)
+    pages = painted.of("OFFLINE_PAGE").filter(pl.col("owner") != "virtio_balloon")
+    assert set(pages["owner"].unique()) == {f"memory block {number}" for number in told}
+    assert set(pages["pfn"] // (1 << 15)) == {int(number) for number in told}
+    assert pages.height == len(told) << 15
+    # kpageflags says that there is no page.
+    flags = np.frombuffer(capture.read("kpageflags.bin"), np.uint64)
+    assert np.all((flags[pages["pfn"].to_numpy()] >> np.uint64(KPF_NOPAGE)) & np.uint64(1))
 
 
 def test_guard_pages_are_there_only_when_asked_for(capture: Any, painted: Painted) -> None:

@@ -85,6 +85,9 @@ def test_drgns_helpers_work(kernel: Any) -> None:
     failed = {n: a for n, a in answers(kernel[0]).items() if isinstance(a, str) and "Error: " in a}
     # Command lines are in user pages, which a filtered core leaves out.
     assert failed.pop("command lines", "FaultError").startswith("FaultError")
+    # Until 5.11 drgn goes through nr_swapper_spaces, whose length neither BTF nor kallsyms tells.
+    length = "TypeError: 'unsigned int []' is not iterable"
+    assert failed.pop("counters", length) == length
     assert failed == {}
 
 

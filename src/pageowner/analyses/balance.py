@@ -36,16 +36,21 @@ class Formula:
 
 
 FORMULAS = (
-    Formula("Present", "present", ("RAM",), why="System RAM of iomem_resource, in whole pages"),
+    Formula(
+        "Present", "present", ("RAM",),
+        why="System RAM of iomem_resource, in whole pages, without memory blocks that are offline",
+    ),
     Formula(
         "Managed", "managed", ("RAM not reserved",), ("typed offline",),
         why="what a balloon or virtio-mem took is no longer counted (but where it gives back under pressure)",
     ),
     Formula("MemTotal", "totalram", ("RAM not reserved",), ("typed offline",)),
     Formula(
-        "Managed by record", "managed", ("recorded", "FREE_PAGE", "PCP_FREE_PAGE", "GUARD_PAGE"),
+        "Managed by record", "managed",
+        ("recorded", "FREE_PAGE", "PCP_FREE_PAGE", "GUARD_PAGE", "hugetlb not recorded"),
         ("typed offline",),
-        why="with page_owner on, each managed page is recorded as allocated, or free",
+        why="with page_owner on, each managed page is recorded as allocated, or free, but the first one of a "
+        "huge page of 1 GiB that was set aside at boot",
     ),
     Formula("MemFree", "NR_FREE_PAGES", ("FREE_PAGE",), why="without the per-CPU lists"),
     Formula("Per-CPU lists", "pcp", ("PCP_FREE_PAGE",)),
@@ -60,7 +65,10 @@ FORMULAS = (
     Formula("ShmemHugePages", "NR_SHMEM_THPS", ("shmem huge",)),
     Formula("AnonHugePages", "NR_ANON_THPS", ("anon huge",)),
     Formula("SReclaimable", "NR_SLAB_RECLAIMABLE_B", ("slab reclaimable",)),
-    Formula("SUnreclaim", "NR_SLAB_UNRECLAIMABLE_B", ("slab unreclaimable", "large kmalloc")),
+    Formula(
+        "SUnreclaim", "NR_SLAB_UNRECLAIMABLE_B", ("slab unreclaimable", "large kmalloc"),
+        why="large kmalloc has no page type until 6.15: without records it is not known, and is missing",
+    ),
     Formula(
         "KernelStack", "NR_KERNEL_STACK_KB", ("stacks of tasks",), ("stack of init_task",),
         why="idle tasks count, but init_task's is part of the image; cached stacks do not",

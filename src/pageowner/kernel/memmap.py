@@ -276,7 +276,8 @@ def _units(
     tail = ((word1 & np.uint64(1)) != 0) & valid
     pointed = _pointed_head(layout, own, word1, tail)
     comp = np.flatnonzero(((flags & np.uint64(layout.head_bit)) != 0) & valid & ~tail)
-    comp = comp[~_fake_heads(layout, comp, own, tail, pointed)]
+    is_fake = _fake_heads(layout, comp, own, tail, pointed)
+    fake, comp = comp[is_fake], comp[~is_fake]
     size = np.int64(1) << compound_order(second[np.minimum(comp + 1, n - 1)])
     # The tail after a head must point to it; else the head is torn and stands alone.
     good = (comp + 1 < n) & (size > 1) & (own[comp] % size == 0)
@@ -290,6 +291,10 @@ def _units(
     foreign = inside & (pointed >= 0) & (pointed < start)
     head_of[foreign] = pointed[foreign]
     torn |= inside & ~foreign
+    # Those of a page of 1 GiB that began sections ago: the tail behind them knows.
+    behind = pointed[np.minimum(fake + 1, n - 1)]
+    earlier = (head_of[fake] == own[fake]) & (behind >= 0) & (behind < start)
+    head_of[fake[earlier]] = behind[earlier]
     # HVO lets the tails of a hugetlb page share struct pages, so what a covered tail points to may differ.
     return head_of, n_of, torn, int(torn.sum())
 

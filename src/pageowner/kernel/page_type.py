@@ -28,6 +28,7 @@ NAMES = {
     LARGE_KMALLOC: "large_kmalloc",
 }
 Codes = npt.NDArray[np.uint8]
+_LOWEST_MAPCOUNT = 0xFFFFFF80  # PAGE_MAPCOUNT_RESERVE, -128
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class PageTypes:
         if self.by_top_byte is not None:
             return np.asarray(self.by_top_byte[words >> np.uint32(24)], np.uint8)
         out = np.zeros(len(words), np.uint8)
+        # Far below any mapcount: 5.10 has a type for accounted pages that says nothing of what they are.
+        out[(words >= np.uint32(self.base)) & (words < np.uint32(_LOWEST_MAPCOUNT))] = STRANGE
         for bit, code in self.by_cleared_bit:
             test = np.uint32(self.base | bit)
             out[(words & test) == np.uint32(self.base)] = code

@@ -59,18 +59,21 @@ def trace_buffers(kernel: Kernel) -> Iterator[TraceBuffer]:
 def saved_cmdlines(kernel: Kernel) -> tuple[int, int]:
     """Address and bytes of ``savedcmd``, which keeps the names of traced tasks; (0, 0) where it has no pages.
 
-    Since 44dc5c41b5b1 (6.8, and stable trees) it is one block of pages, filled up to a power of two.
+    Since 44dc5c41b5b1 (6.8, and stable trees) it is one block of pages, filled up to a power of two. The
+    array that leads from names to pids came into it a little later.
     """
     try:
         buffer = kernel.object("savedcmd")
         names = kernel.type("struct saved_cmdlines_buffer").member("saved_cmdlines").type
         if names.kind != drgn.TypeKind.ARRAY or not buffer:
             return 0, 0
-        count = int(buffer.cmdline_num)
+        count, pids = int(buffer.cmdline_num), int(buffer.map_cmdline_to_pid)
         header = int(kernel.type("struct saved_cmdlines_buffer").size or 0)
     except (LookupError, drgn.FaultError):
         return 0, 0
-    size = header + count * (_COMM_LEN + drgn.sizeof(buffer.map_cmdline_to_pid[0]))
+    size = header + count * _COMM_LEN
+    if pids == int(buffer) + size:
+        size += count * drgn.sizeof(buffer.map_cmdline_to_pid[0])
     pages = (size + (1 << PAGE_SHIFT) - 1) >> PAGE_SHIFT
     return (int(buffer), 1 << (pages - 1).bit_length() << PAGE_SHIFT) if 0 < pages < 1 << 16 else (0, 0)
 

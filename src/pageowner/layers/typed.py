@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import drgn
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +14,8 @@ from pageowner.kernel import page_type
 from pageowner.kernel.memmap import Heads
 from pageowner.kernel.module import read_modules
 from pageowner.kernel.page_flags import read_page_flags
+from pageowner.kernel.sections import read_sections
+from pageowner.kernel.target import Kernel
 from pageowner.kernel.virtio import virtio_devices
 from pageowner.layers.base import Band, Bools, Layer, Needs, Selection
 
@@ -20,10 +24,15 @@ _VIRTIO = {"virtio_balloon", "virtio_mem"}
 _MODULES = {"hv_balloon", "vmw_balloon", "xen_balloon"}
 
 
-class Offline(Layer):
-    """Given back to the hypervisor (balloon, virtio-mem), or not yet accepted from it.
+_BLOCK = 1 << 8  # keys from here on: memory blocks
 
-    All drivers use the one type, and the machine has one of them: it gives the name. The key is the type.
+
+class Offline(Layer):
+    """Given back to the hypervisor (balloon, virtio-mem), not yet accepted from it, or in a memory block that
+    is offline: its struct pages stay, but what they say is of no meaning (``pfn_to_online_page()``).
+
+    All drivers use the one type, and the machine has one of them: it gives the name. The key is the type, or
+    says which block.
     """
 
     word = "OFFLINE_PAGE"
@@ -31,12 +40,42 @@ class Offline(Layer):
     line = "OFFLINE_PAGE name:{owner}"
     types = (page_type.OFFLINE, page_type.UNACCEPTED)
 
+    def domain(self, heads: Heads) -> Bools:
+        return np.asarray(np.isin(heads.type, self.types) | (self._blocks(heads) >= 0))
+
     def select(self, heads: Heads, rows: npt.NDArray[np.intp]) -> Selection:
-        return Selection(rows, heads.type[rows].astype(np.uint64))
+        block = self._blocks(heads)[rows]
+        return Selection(rows, np.where(block >= 0, block + _BLOCK, heads.type[rows]).astype(np.uint64))
+
+    def _blocks(self, heads: Heads) -> npt.NDArray[np.int64]:
+        """Number of the offline memory block that each head is in, -1 elsewhere."""
+        sections, each = self._offline
+        number = heads.pfn // max(self._section_pages, 1)
+        inside = np.isin(number, sections)
+        if inside.any():
+            inside &= ~in_zone_device(self.kernel, heads)
+        return np.where(inside, number // each, -1)
+
+    @cached_property
+    def _offline(self) -> tuple[npt.NDArray[np.int64], int]:
+        """Numbers of the sections that are not online, and how many a block has."""
+        rows = [section.nr for section in self.kernel.memo(read_sections) if not section.online]
+        try:
+            each = int(self.kernel.object("sections_per_block"))
+        except (LookupError, drgn.FaultError):
+            each = 1
+        return np.array(rows, np.int64), max(each, 1)
+
+    @cached_property
+    def _section_pages(self) -> int:
+        return max((section.n for section in self.kernel.memo(read_sections)), default=0)
 
     def describe(self, keys: npt.NDArray[np.uint64]) -> pl.DataFrame:
         names = {page_type.OFFLINE: " or ".join(self._drivers()) or "offline"}
-        owners = [names.get(key, "unaccepted") for key in keys.tolist()]
+        owners = [
+            f"memory block {key - _BLOCK}" if key >= _BLOCK else names.get(key, "unaccepted")
+            for key in keys.tolist()
+        ]
         return pl.DataFrame({"owner": owners}, schema={"owner": pl.String})
 
     def _drivers(self) -> list[str]:
@@ -57,6 +96,14 @@ class Guard(Layer):
     types = (page_type.GUARD,)
 
 
+def in_zone_device(kernel: Kernel, heads: Heads) -> Bools:
+    """Which heads are in ZONE_DEVICE, whose sections are not online either."""
+    zone = kernel.constant("ZONE_DEVICE")
+    if zone is None:
+        return np.zeros(len(heads), np.bool_)
+    return np.asarray(read_page_flags(kernel).zone(heads.flags) == np.uint64(zone))
+
+
 class Device(Layer):
     """ZONE_DEVICE: struct pages of memory that is a device's. The key is the ``struct dev_pagemap``."""
 
@@ -67,10 +114,7 @@ class Device(Layer):
     needs = Needs(members=("struct dev_pagemap.type",))
 
     def domain(self, heads: Heads) -> Bools:
-        zone = self.kernel.constant("ZONE_DEVICE")
-        if zone is None:
-            return np.zeros(len(heads), np.bool_)
-        return np.asarray(read_page_flags(self.kernel).zone(heads.flags) == np.uint64(zone))
+        return in_zone_device(self.kernel, heads)
 
     def select(self, heads: Heads, rows: npt.NDArray[np.intp]) -> Selection:
         # page.pgmap shares its word with lru.next; 6.14 moved it to the folio, at the same place.

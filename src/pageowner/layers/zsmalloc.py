@@ -13,7 +13,7 @@ import polars as pl
 from pageowner.escape import escape
 from pageowner.kernel import page_type
 from pageowner.kernel.memmap import Heads
-from pageowner.layers.base import Band, Bools, Layer, Needs, Selection
+from pageowner.layers.base import Band, Bools, Layer, Selection
 
 U64 = npt.NDArray[np.uint64]
 MAGIC = 0x58  # ZSPAGE_MAGIC, mm/zsmalloc.c
@@ -32,7 +32,6 @@ class Zsmalloc(Layer):
     band = Band.TYPED
     line = "ZSMALLOC_PAGE user:{user} pool:{owner}"
     types = (page_type.ZSMALLOC,)
-    needs = Needs(members=("struct zspage.first_page|struct zspage.first_zpdesc",))
 
     def domain(self, heads: Heads) -> Bools:
         typed = heads.type == page_type.ZSMALLOC
@@ -61,6 +60,9 @@ class Zsmalloc(Layer):
 
     def select(self, heads: Heads, rows: npt.NDArray[np.intp]) -> Selection:
         zspage = np.ascontiguousarray(heads.rows["private"][rows])
+        if not self.kernel.has_member(_ZSPAGE, "inuse"):
+            # The types are those of a module, and until 5.10 those of modules are not in memory.
+            return Selection(rows, self._pools_of_spaces(heads.mapping[rows] - np.uint64(MOVABLE_BITS)))
         pages, ok = self.kernel.gather(zspage, self._dtype)
         if "pool" in (self._dtype.names or ()):
             pool = np.ascontiguousarray(pages["pool"])
@@ -92,7 +94,10 @@ class Zsmalloc(Layer):
             return None
 
     def describe(self, keys: U64) -> pl.DataFrame:
-        name = self.kernel.dtype("struct zs_pool", {"name": "name"})
+        try:
+            name = self.kernel.dtype("struct zs_pool", {"name": "name"})
+        except LookupError:
+            name = np.dtype([("name", "<u8")])  # it has always begun with it
         rows, ok = self.kernel.gather(keys, name)
         texts = self.kernel.read_strings(np.where(ok, rows["name"], 0), 64)
         names = [escape(text or "") for text in texts]

@@ -59,7 +59,7 @@ class Tally:
         pages = section.pages
         self._count("struct pages", pages.valid.sum())
         if self._ram is not None:
-            ram = is_ram(self._ram, pages.pfn) & pages.valid
+            ram = is_ram(self._ram, pages.pfn) & pages.valid & pages.section.online
             reserved = (pages.flags & self._mask["reserved"]) != 0
             self._count("RAM", ram.sum())
             self._count("RAM not reserved", (ram & ~reserved).sum())
@@ -68,6 +68,8 @@ class Tally:
             self._count(
                 "recorded", (section.records.allocated & pages.valid & ~self._is(section, "GUARD_PAGE")).sum()
             )
+            huge = np.append(pages.heads.type == page_type.HUGETLB, False)[pages.head] & pages.valid
+            self._count("hugetlb not recorded", (huge & ~section.records.allocated).sum())
 
     def _mapped(self, section: SectionScan) -> None:
         """Pages with a mapping of their own or of their whole folio (``folio_mapped()`` page by page)."""

@@ -31,6 +31,11 @@ SAME: dict[str, str] = {
     "init_fs": "struct fs_struct",
     "init_files": "struct files_struct",
     "__per_cpu_offset": "unsigned long []",
+    # Per-CPU: BTF has their types, but not that of kernels built with old tools (Debian's 5.10).
+    "runqueues": "struct rq",
+    "cached_stacks": "struct vm_struct *[2]",
+    "irq_stack_backing_store": "struct irq_stack",
+    "vm_event_states": "struct vm_event_state",
     "__cpu_possible_mask": "struct cpumask",
     "__cpu_online_mask": "struct cpumask",
     "__cpu_present_mask": "struct cpumask",
@@ -346,8 +351,19 @@ class GlobalFinder:
         kind = global_type(self._probe, name) or self._types.variable(name)
         return None if kind is None else Object(self._probe.prog, kind, address=address)
 
+    def _untyped_function(self, name: str) -> Type | None:
+        """Old tools (Debian's 5.10) gave BTF only what can be traced: drgn asks for `vmemmap_populate`."""
+        try:
+            self._probe.symbols.lookup_data(name)
+        except KeyError:  # it is no variable
+            prog = self._probe.prog
+            return prog.function_type(prog.void_type(), (), is_variadic=True)
+        return None
+
     def _function(self, name: str) -> Object | None:
-        kind = self._types.function(name)
-        if kind is None or name not in self._probe.symbols:
+        if name not in self._probe.symbols:
+            return None
+        kind = self._types.function(name) or self._untyped_function(name)
+        if kind is None:
             return None
         return Object(self._probe.prog, kind, address=self._probe.symbols.lookup(name))
