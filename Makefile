@@ -12,7 +12,7 @@ CAPTURES := build/captures
 LAB_TESTS := tests/truth tests/layers tests/kernel tests/symbols tests/ownertext/test_kernel_text.py \
 	tests/ownertext/test_sort_truth.py tests/analyses/test_blockers.py tests/leaks tests/reporters
 
-.PHONY: help run test check lab-test pictures captures fixtures clean
+.PHONY: help run test check lab-test pictures bench captures fixtures clean
 
 help:
 	@echo 'make run       install into $(VENV) and show what pageowner says of its demo core'
@@ -20,6 +20,7 @@ help:
 	@echo 'make check     lint and types only'
 	@echo 'make lab-test  boot real kernels in QEMU and run the tests on fresh captures (KERNELS="$(KERNELS)")'
 	@echo 'make pictures  look at the HTML files with Chromium: the browser tests, and screenshots into docs/pictures'
+	@echo 'make bench     measure: see benchmarks/README.md; makes its cores the first time (10 minutes)'
 	@echo 'make fixtures  make the captured cores anew: tests/fixtures and the demo core'
 	@echo 'make clean     remove $(VENV), build/ and caches'
 
@@ -66,6 +67,11 @@ fixtures: captures
 	cp tests/fixtures/6.12/core.xz src/pageowner/data/demo.core.xz
 
 LAB_VERSIONS = $(if $(filter all,$(KERNELS)),$(shell $(PY) -c 'import lab.kernels as k; print(*k.KERNELS)'),$(KERNELS))
+
+# Time is measured: nothing else should run meanwhile.
+bench: $(VENV)/.tests
+	$(PY) -m benchmarks.cores
+	$(PY) -m benchmarks $(BENCH)
 
 $(PY):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
