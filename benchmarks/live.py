@@ -46,7 +46,7 @@ def main() -> None:
     print(f"start {begin:.1f} s; report {ours:.1f} s beyond that, {at['ours']:.0f} records")
     print(f"cat page_owner {theirs:.1f} s, {at['theirs']:.0f} records")
     print(
-        f"per record: {per_ours * 1e6:.0f} us and {per_theirs * 1e6:.0f} us; ratio {per_theirs / per_ours:.1f}"
+        f"per record: {per_ours * 1e6:.0f} us, {per_theirs * 1e6:.0f} us: ratio {per_theirs / per_ours:.1f}"
     )
 
 

@@ -32,7 +32,7 @@ class Cost:
 
 
 def cost(line: Sequence[str | Path], stdin: str = "", rounds: int = 1) -> Cost:
-    """The median of *rounds* runs of the command *line*; its output goes nowhere, a failure ends everything."""
+    """The median of *rounds* runs of the command *line*; output goes nowhere, a failure ends everything."""
     found = [_once([str(word) for word in line], stdin) for _ in range(rounds)]
     return Cost(*(statistics.median(column) for column in zip(*found, strict=True)))
 

@@ -3,8 +3,8 @@
 
     python -m benchmarks.sample [CORE [PAGES]]
 
-PAGES (3000) pages are drawn at random from the core (big-6.12), and for each kind some more. The slow path uses
-drgn's helpers and single members of struct page, and none of our readers of memory.
+PAGES (3000) pages are drawn at random from the core (big-6.12), and for each kind some more. The slow path
+uses drgn's helpers and single members of struct page, and none of our readers of memory.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ are printed.
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -40,7 +41,7 @@ def main() -> None:
             print(
                 f"  summary of the snapshot, start included{cost([*PAGEOWNER, 'summary', target], rounds=3)}"
             )
-    for (a, cpu_a, mib_a), (b, cpu_b, mib_b) in zip(points, points[1:], strict=False):
+    for (a, cpu_a, mib_a), (b, cpu_b, mib_b) in itertools.pairwise(points):
         slope, memory = (cpu_b - cpu_a) / (b - a) * 1e6, (mib_b - mib_a) * 2**20 / (b - a)
         print(f"from {a} to {b} pages: {slope:.2f} us and {memory:.1f} B per further page")
 

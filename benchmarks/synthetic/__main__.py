@@ -39,15 +39,13 @@ def main() -> None:
     print(out.getvalue().decode())
     print(f"{snapshot.coverage.scanned} struct pages: {passed:.1f} s, {used:.1f} s of CPU")
     print(f"of these the source itself: {machine.seconds:.1f} s; peak memory {peak:.0f} MiB")
-    print(
-        f"{memory.mappings.mapped_pages()} mappings in {memory.mappings.runs} runs, {memory.mappings.nbytes >> 20} MiB"
-    )
+    mappings = memory.mappings
+    print(f"{mappings.mapped_pages()} mappings in {mappings.runs} runs, {mappings.nbytes >> 20} MiB")
     print(
         f"{len(memory.mms)} mms, {len(memory.tasks)} tasks, {len(memory.tables)} page tables, {memory.counts}"
     )
-    print(
-        f"{snapshot.owners.height} owners, {snapshot.stacks.height} stacks, {snapshot.usage.height} usage rows"
-    )
+    rows = snapshot.usage.height
+    print(f"{snapshot.owners.height} owners, {snapshot.stacks.height} stacks, {rows} usage rows")
     print(f"{kernel.memo(read_vmap_areas).frame.height} vmap areas; {snapshot.remarks}")
     print(f"{len(read_vmas(kernel, memory.mms))} VMAs")
 

@@ -38,7 +38,7 @@ class Patches:
         nodes = self.seed.ring(head)
         if not len(nodes):
             return
-        first, last = int(nodes[0]), int(nodes[-1])
+        first, _last = int(nodes[0]), int(nodes[-1])
         physical = int(self.seed.phys(nodes[-1:])[0])
         clones = self.plan.clones
         following = [first + slot * step for slot in clones[1:]] + [head]

@@ -6,9 +6,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import drgn
 import numpy as np
 import numpy.typing as npt
+from drgn.helpers.linux.slab import for_each_slab_cache
 
 from pageowner.kernel import page_type
 from pageowner.kernel.lists import walk_lists
@@ -35,8 +35,8 @@ SHARED_CACHES = ("kmem_cache", "kmem_cache_node", "kmalloc-2k", "kmalloc-4k", "k
 
 @dataclass
 class Seed:
-    """``cloned``: bool per PFN; ``tables``: bool per PFN: a page table; ``inodes``: addresses of the inodes of
-    page-cache pages; ``memmap``: physical address of the struct pages of each section, 0 for a hole;
+    """``cloned``: bool per PFN; ``tables``: bool per PFN: a page table; ``inodes``: addresses of those with
+    pages in the page cache; ``memmap``: physical address of the struct pages of each section, 0 for a hole;
     ``table_page`` and ``shmem_page``: struct pages to copy."""
 
     path: Path
@@ -128,11 +128,8 @@ def read_seed(path: Path) -> Seed:
 
 
 def _shared_caches(kernel: Kernel) -> U64:
-    found = []
-    for cache in drgn.helpers.linux.slab.for_each_slab_cache(kernel.prog):
-        if cache.name.string_().decode() in SHARED_CACHES:
-            found.append(int(cache))
-    return np.array(found, np.uint64)
+    caches = for_each_slab_cache(kernel.prog)
+    return np.array([int(c) for c in caches if c.name.string_().decode() in SHARED_CACHES], np.uint64)
 
 
 def _templates(kernel, at, heads, file, shmem, raw, templates) -> None:  # type: ignore[no-untyped-def]
