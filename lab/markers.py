@@ -8,6 +8,7 @@ and, where the line says `by=<regular expression>`, in pages whose record's stac
 from __future__ import annotations
 
 import mmap
+import os
 import re
 import struct
 from collections.abc import Iterator
@@ -32,13 +33,31 @@ def segments(data: bytes | mmap.mmap) -> list[tuple[int, int, int]]:
     return found
 
 
-def places(data: mmap.mmap, needle: bytes) -> Iterator[int]:
-    """Physical addresses at which `needle` stands."""
+def pieces(file: int, data: mmap.mmap) -> list[tuple[int, int, int]]:
+    """The same without the holes of a sparse file, which are most of a large guest's core."""
+    found = []
     for offset, paddr, filesz in segments(data):
-        at = data.find(needle, offset, offset + filesz)
+        at, end = offset, offset + filesz
+        while at < end:
+            try:
+                start = os.lseek(file, at, os.SEEK_DATA)
+            except OSError:  # only a hole is left
+                break
+            at = min(os.lseek(file, start, os.SEEK_HOLE), end)
+            if start < at:
+                found.append((start, paddr + start - offset, at - start))
+            else:
+                break
+    return found
+
+
+def places(data: mmap.mmap, parts: list[tuple[int, int, int]], needle: bytes) -> Iterator[int]:
+    """Physical addresses at which `needle` stands in these parts of the core."""
+    for offset, paddr, size in parts:
+        at = data.find(needle, offset, offset + size)
         while at >= 0:
             yield paddr + at - offset
-            at = data.find(needle, at + 1, offset + filesz)
+            at = data.find(needle, at + 1, offset + size)
 
 
 def stacks(page_owner: Path) -> dict[int, str]:
@@ -69,13 +88,13 @@ def resolve(folder: Path) -> None:
         return pfn not in users and (not records or re.search(by, records.get(pfn, "")) is not None)
 
     with (folder / "core").open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        lines = []
+        lines, parts = [], pieces(file.fileno(), data)
         for line in truth.read_text().splitlines():
             marker, by = MARKER.search(line), BY.search(line)
             if not marker:
                 lines.append(line)
                 continue
-            hits = sorted(set(places(data, bytes.fromhex(marker[1]))))
+            hits = sorted(set(places(data, parts, bytes.fromhex(marker[1]))))
             good = [hit for hit in hits if counts(hit // PAGE, by[1] if by else "PFN")]
             lines += [f"{line} pfn=0x{hit // PAGE:x} page_off=0x{hit % PAGE:x}" for hit in good]
             if not good:
