@@ -171,6 +171,23 @@ def test_a_cma_area_is_the_kernels(capture: Capture, capsys: pytest.CaptureFixtu
     assert sum(one["pages"] for one in area["owners"]) == area["in_the_way"]
 
 
+def test_filters_choose_units(capture: Capture, tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Those that such a page is in the way of, whole; not those in which such a page may move."""
+    assert main(["record", str(capture.core), "-o", str(tmp_path / "snap")]) == 0
+    capsys.readouterr()
+    every = json.loads(printed(capsys, "--json", "-n", "999", str(capture.core)))["blocks"]
+    for words, mine in (
+        (["--kind", "anon"], lambda one: one["word"] == "ANON_PAGE"),
+        (["--owner", "*w_pipe*"], lambda one: "w_pipe" in one["owner"]),
+        (["--function", "copy_process"], lambda one: "copy_process" in one["stack"].split(" < ")),
+    ):
+        expected = [block for block in every if any(mine(one) for one in block["owners"])]
+        for source in (str(capture.core), str(tmp_path / "snap")):
+            found = json.loads(printed(capsys, "--json", "-n", "999", *words, source))
+            assert found["blocks"] == expected != []
+            assert found["blocked_blocks"] < len(every) and not found["free"] and not found["movable"]
+
+
 def test_an_old_snapshot(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["blockers", "-n", "2", SNAPSHOT]) == 0
     text, remarks = capsys.readouterr()

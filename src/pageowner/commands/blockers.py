@@ -5,6 +5,7 @@ Units that would be free but for pages that cannot be moved, ranked by how littl
 pages are, who allocated them, and the first PFN of each, for `pageowner explain`. A page is in the way when
 its kind never moves (slab, page tables, a driver's pages), or when somebody holds it: pinned (for I/O, by
 io_uring, a device), referenced (by a pipe, a socket, or for a moment), buffers (that a file system holds).
+With filters: only units that pages of this sort are in the way of.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from pageowner.commands.diff import size
+from pageowner.commands.filters import add_filter_options, filter_of
 from pageowner.commands.options import (
     add_layer_option,
     add_output_options,
@@ -45,6 +47,7 @@ def add_arguments(parser: Parser) -> None:
     )
     group.add_argument("-n", type=count, default=10, metavar="ROWS", dest="rows", help="units to show (10)")
     group.add_argument("--json", action="store_true", help="one JSON object, schema pageowner.blockers/1")
+    add_filter_options(parser)
     add_layer_option(parser)
     add_output_options(parser)
 
@@ -59,9 +62,10 @@ def run(args: Arguments) -> int:
         from pageowner.snapshot.blocked import NEEDED, blocked
         from pageowner.snapshot.reading import read_everything
 
-        snapshot = read_everything(chosen, extra, by=NEEDED)
+        wanted = filter_of(args)
+        snapshot = read_everything(chosen, extra, by=NEEDED, records=bool(wanted))
         unit: Unit = args.block or args.unit
-        found, remarks = blocked(snapshot, unit)
+        found, remarks = blocked(snapshot, unit, wanted)
         if args.json:
             write_blockers_json(found, unit, args.rows, out)
         else:

@@ -7,9 +7,11 @@ from typing import Literal
 
 import polars as pl
 
-from pageowner.analyses.blockers import KIND, MOVABLE, Blockers, aligned, blockers, with_types
+from pageowner.analyses.blockers import KIND, MOVABLE, Blockers, aligned, blockers, cut, with_types
 from pageowner.analyses.diff import FREE
+from pageowner.analyses.filters import Filter
 from pageowner.errors import SourceError
+from pageowner.snapshot.part import part_of
 from pageowner.snapshot.tables import Snapshot
 
 Unit = Literal["pageblock", "block", "cma"] | int
@@ -24,20 +26,25 @@ _NONE = {
 }
 
 
-def blocked(snapshot: Snapshot, unit: Unit) -> tuple[Blockers, list[str]]:
+def blocked(
+    snapshot: Snapshot, unit: Unit, wanted: Filter | None = None
+) -> tuple[Blockers, list[str]]:
     """Who is in the way in each *unit* of the memory of *snapshot*; and remarks, lines for standard error.
 
+    :param wanted: ask only about units in which some such pages are in the way.
     :raises SourceError: when it does not say where its pages are, or has no such units.
     """
     if not snapshot.pages.height:
         raise SourceError("this source does not say where its pages are: record it anew, or give a core")
     units, remarks = _units(snapshot, unit)
-    places = snapshot.groupings.get("place")
-    types = units.with_columns(types=pl.lit("")) if places is None else with_types(units, places)
     obstacles = snapshot.groupings.get("obstacle")
     if obstacles is None:
         remarks.append("recorded by an older version: pinned pages and stacks are not known; record it anew")
     named = _by_kind(snapshot.pages) if obstacles is None else _named(snapshot, obstacles)
+    if wanted:
+        units = _with(units, named, snapshot, wanted)
+    places = snapshot.groupings.get("place")
+    types = units.with_columns(types=pl.lit("")) if places is None else with_types(units, places)
     return blockers(snapshot.pages, named, types, isolated=unit in _NONE), remarks
 
 
@@ -54,6 +61,15 @@ def _units(snapshot: Snapshot, unit: Unit) -> tuple[pl.DataFrame, list[str]]:
     offline = found.filter(pl.col("state") == "offline").get_column("name").to_list()
     rest = found.filter(pl.col("state") != "offline").select("name", "pfn", "n")
     return _apart(rest), [f"offline already: {', '.join(offline)}"] if offline else []
+
+
+def _with(units: pl.DataFrame, obstacles: pl.DataFrame, snapshot: Snapshot, wanted: Filter) -> pl.DataFrame:
+    """Those of *units* in which some of the *obstacles* are *wanted*."""
+    pages = part_of(snapshot, wanted).pages
+    if not pages.width:
+        raise SourceError("recorded without single records: of the filters only --kind and --owner work")
+    asked = cut(obstacles.select("pfn", "n"), pages.select("pfn", "n").sort("pfn")).drop("unit")
+    return units[cut(asked, units).get_column("unit").unique().sort()]
 
 
 def _apart(units: pl.DataFrame) -> pl.DataFrame:
