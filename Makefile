@@ -10,7 +10,8 @@ KERNELS  ?= 6.12 6.1
 CAPTURES := build/captures
 # What holds our answers against the kernel's own words; the rest needs no fresh capture.
 LAB_TESTS := tests/truth tests/layers tests/kernel tests/symbols tests/ownertext/test_kernel_text.py \
-	tests/ownertext/test_sort_truth.py tests/analyses/test_blockers.py tests/leaks tests/reporters
+	tests/ownertext/test_sort_truth.py tests/analyses/test_blockers.py tests/leaks tests/reporters \
+	tests/pictures
 
 .PHONY: help run test check lab-test pictures bench captures fixtures clean
 

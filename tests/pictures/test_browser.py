@@ -214,7 +214,11 @@ def test_map_zooms_to_pages_that_explain_knows(shown: Page, capfd: Text) -> None
     assert main([*shlex.split(commands[0])[1:], "--json"]) == 0
     assert label.split()[0] in capfd.readouterr().out
     shown.eval("dispatchEvent(new KeyboardEvent('keydown', {key: 'Escape'}))")
-    for way in ("mobility", "age", "process", "kind"):
+    shown.move(*center(shown, "#map canvas", 0.05, 0.5))
+    assert "PFN 0x" in shown.eval("document.querySelector('#tip').innerText")
+    ways = shown.eval("[...document.querySelectorAll('#map select option')].map(o => o.value)")
+    assert {"mobility", "process", "kind"} <= set(ways)
+    for way in ways[1:]:
         before = shown.eval(COLORS)["map"]
         shown.eval(
             "(() => { const s = document.querySelector('#map select');"

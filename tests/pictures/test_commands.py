@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import io
 import shlex
+import shutil
+import subprocess
+import sys
 from argparse import Namespace
 from pathlib import Path
 
@@ -80,3 +83,25 @@ def page_of(path: Path) -> tuple[dict[str, object], dict[str, list[int]]]:
 
 def test_written_is_what_is_read() -> None:
     assert written("QQ==")[1].inside["application/octet-stream"] == "QQ=="
+
+
+@pytest.mark.lab
+@pytest.mark.skipif(not shutil.which("qemu-system-x86_64"), reason="needs qemu-system-x86_64")
+def test_a_guest_draws_like_its_core(tmp_path: Path) -> None:
+    """The same stopped guest by QMP and by its core; while it runs there is a page of it, too."""
+    from lab import guests
+
+    with guests.idle(tmp_path, "6.12") as guest:
+        address, pages = str(guest.socket), {}
+        qemu, core = ["--qemu", address], [str(tmp_path / "core")]
+        sources = {"running": qemu, "stopped": qemu, "core": core}
+        for name, source in sources.items():
+            if name == "stopped":
+                guest.dump(tmp_path / "core")  # stops it
+            target = str(tmp_path / f"{name}.html")
+            command = [sys.executable, "-m", "pageowner", "html", *source, "-o", target]
+            assert subprocess.run(command, check=False).returncode == 0
+            pages[name] = page_of(tmp_path / f"{name}.html")
+    assert pages["running"][0]["views"] == ["balance", "flame", "treemap", "map"]
+    assert pages["stopped"][1] == pages["core"][1]
+    assert pages["stopped"][0]["summary"] == pages["core"][0]["summary"]

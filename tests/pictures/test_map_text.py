@@ -15,7 +15,7 @@ from pageowner.reporters.map_text import MapOptions, write_map_text
 from pageowner.snapshot.reading import read_everything
 from pageowner.snapshot.tables import Snapshot
 from pageowner.sources import SourceSelection
-from tests.conftest import Capture
+from tests.conftest import FIXTURES, Capture
 
 Text = pytest.CaptureFixture[str]
 V1 = Path(__file__).parents[1] / "snapshots" / "v1"
@@ -51,7 +51,10 @@ def test_blocks_of_each_zone_and_type_are_the_kernels(capture: Capture, text: st
             theirs |= {(found[1], found[2], name): int(n) for name, n in counts if int(n)}
         else:
             names = []
-    assert ours == theirs and len(ours) >= 4
+    moved = sum(abs(ours.get(key, 0) - theirs.get(key, 0)) for key in ours.keys() | theirs.keys())
+    assert len(theirs) >= 4 and sum(ours.values()) == sum(theirs.values())
+    # The kernel ran on between its words and the dump: a block may have become another type's.
+    assert ours == theirs if capture.dir.is_relative_to(FIXTURES) else moved <= 4
 
 
 def test_zones_are_the_kernels(capture: Capture, text: str) -> None:
@@ -67,7 +70,7 @@ def test_zones_are_the_kernels(capture: Capture, text: str) -> None:
             theirs[zone.groups()] = values
     assert {k: v[:3] for k, v in ours.items()} == {k: v[:3] for k, v in theirs.items()}
     for zone_name, values in ours.items():  # the kernel ran on between its words and the dump
-        assert abs(values[3] - theirs[zone_name][3]) <= 0.02 * theirs[zone_name][3], zone_name
+        assert abs(values[3] - theirs[zone_name][3]) <= 0.02 * theirs[zone_name][3] + 64, zone_name
 
 
 def test_types_sum_to_the_zone(text: str) -> None:
@@ -95,6 +98,8 @@ def test_color_is_half_blocks(scanned: Snapshot, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("by", ["mobility", "age", "process"])
 def test_other_colors(scanned: Snapshot, by: str) -> None:
+    if by == "age" and scanned.groupings["place"]["age"].drop_nulls().is_empty():
+        pytest.skip("no record of this kernel says when")
     assert {"mobility": "M Movable ", "age": "1-10 s ", "process": "(w_thp) "}[by] in drawn(scanned, by=by)
 
 
