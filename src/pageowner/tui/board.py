@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from collections.abc import Callable
 
 from rich.text import Text
@@ -39,6 +40,7 @@ class Board(App[None]):
         self.session = session
         self.asking = 0
         """Questions that the child has not answered yet."""
+        self._asked = 0.0
         self.unit = "human"
         self.inside: list[str] = []
         """Keys of the rows that were entered on the way here, for the way back."""
@@ -103,6 +105,8 @@ class Board(App[None]):
 
     def ask(self, request: Request, then: Callable[[Answer], None]) -> None:
         """Ask the child in a thread; *then* gets the answer here."""
+        if not self.asking:
+            self._asked = time.monotonic()
         self.asking += 1
 
         def work() -> None:
@@ -174,7 +178,8 @@ class Board(App[None]):
             return
         session, width = self.session, self.size.width
         table = self.query_one(OwnerTable)
-        self._put("title", lines.title(session, width, bool(self.asking)))
+        busy = time.monotonic() - self._asked if self.asking else None
+        self._put("title", lines.title(session, width, busy))
         if self._memory is not None:
             self._put("bar", bar(self._memory, width))
             self._put("legend", legend(self._memory, width))

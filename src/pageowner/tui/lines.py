@@ -16,8 +16,8 @@ from pageowner.tui.session import Session
 from pageowner.tui.shown import fit, shown
 
 
-def title(session: Session, width: int, busy: bool) -> Text:
-    """What is looked at, when, and whether it goes on."""
+def title(session: Session, width: int, busy: float | None) -> Text:
+    """What is looked at, when, and whether it goes on; *busy*: seconds for which the child has been."""
     left, right = _what(session), _state(session, busy)
     room = width - cell_len(right) - 1
     return Text(f"{fit(left, room)} {right}" if room > 0 else fit(right, width), "bold reverse", no_wrap=True)
@@ -38,11 +38,11 @@ def _what(session: Session) -> str:
     return "  ".join(word for word in words if word)
 
 
-def _state(session: Session, busy: bool) -> str:
+def _state(session: Session, busy: float | None) -> str:
     series = session.series
     place = f"{series.at + 1} of {len(series.moments)}"
-    if busy:
-        return "scanning…"
+    if busy is not None:
+        return f"scanning… {seconds(busy)}" if busy >= 2 else "scanning…"
     if session.live and series.following:
         return "PAUSED" if session.paused else f"live, every {seconds(session.pace.wait(mem_available()))}"
     if session.live or len(session.selections) > 1:
