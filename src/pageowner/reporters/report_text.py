@@ -10,13 +10,16 @@ import polars as pl
 
 from pageowner.rawtext import lines_bytes
 
+# Records that are text in memory at a time: some 3 MB.
+_AT_ONCE = 4096
 _HEAD = pl.concat_str([pl.col("header"), pl.lit("\n"), "owner", "mapped", "pfnline"])
 
 
 def write_report(tables: Iterable[pl.DataFrame], out: BinaryIO) -> None:
     """Write the records of *tables* (:func:`pageowner.snapshot.report.report_tables`) to *out*."""
     for table in tables:
-        out.write(report_bytes(table))
+        for part in table.iter_slices(_AT_ONCE):
+            out.write(report_bytes(part))
 
 
 def report_bytes(table: pl.DataFrame) -> bytes:
