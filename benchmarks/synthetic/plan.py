@@ -45,7 +45,7 @@ class Plan:
 
 
 def plan(wanted_pages: int, used_pages: int, slot_pages: int, scale: int) -> Plan:
-    """Slots for *wanted_pages* struct pages, a slot has *used_pages*; the shmem file is 1/*scale* of its size."""
+    """Slots for *wanted_pages* struct pages, of which one has *used_pages*; shmem: 1/*scale* of its size."""
     shmem_pages = (SHMEM_BYTES >> 12) // scale >> 18 << 18
     tables = SHMEM_USERS * (shmem_pages // 512 + shmem_pages // (512 * 512) + 2)
     shmem_slots = -(-shmem_pages // used_pages)
