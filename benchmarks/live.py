@@ -4,8 +4,8 @@
     python -m benchmarks.live
 
 The guest has 2 GiB, more than 100,000 records, and this machine's file system as its root, read-only. It is
-emulated, the kernel's code as well as ours. Of the kernel's text only WORDS records are read, one read(2) each
-as cat would: 100,000 take a quarter of an hour.
+The guest has 2 GiB, more than 100,000 records, and this machine's file system as its root, read-only. It
+is emulated, the kernel's code as well as ours. Of the kernel's text only WORDS records are read, one read(2) each
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ dd if=/dev/zero of=/tmp/filling bs=1M count=480 2>/dev/null
 now() {{ cut -d' ' -f1 /proc/uptime; }}
 {python} -m pageowner layers --demo > /dev/null 2>&1
 echo start $(now)
-{python} -m pageowner layers -k > /dev/null
+{python} -m pageowner layers -k > /dev/null 2>&1
 echo start-end $(now)
-{python} -m pageowner report -k > /tmp/report
+{python} -m pageowner report -k > /tmp/report 2> /dev/null
 echo report-end $(now)
 dd if=/sys/kernel/debug/page_owner of=/tmp/words bs=4096 count={words} 2>/dev/null
 echo cat-end $(now)
