@@ -47,10 +47,10 @@ class Obedient(Guest):
         if self._link:
             self._link.close()
 
-    def sh(self, command: str, seconds: float = 120) -> tuple[int, str]:
+    def sh(self, command: str, seconds: float = 600) -> tuple[int, str]:
         """The status and the output of *command*, one line of shell. GuestError when it takes too long."""
         if self._link is None:
-            self.wait_for("LAB idle", 120)
+            self.wait_for("LAB idle", 600)
             self._link = socket.socket(socket.AF_UNIX)
             self._link.connect(str(self._shell))
         self._link.settimeout(seconds)
