@@ -4,8 +4,8 @@
     python -m benchmarks.live
 
 The guest has 2 GiB, more than 100,000 records, and this machine's file system as its root, read-only. It is
-The guest has 2 GiB, more than 100,000 records, and this machine's file system as its root, read-only. It
-is emulated, the kernel's code as well as ours. Of the kernel's text only WORDS records are read, one read(2) each
+emulated, the kernel's code as well as ours. Of the kernel's text only WORDS records are read, with one read(2)
+each, as cat does it: 100,000 would take a quarter of an hour.
 """
 
 from __future__ import annotations
