@@ -29,13 +29,14 @@ class SmallGuest(Guest):
         device: bool,
         options: list[str],
         init: str = "idle",
+        programs: dict[str, Path] | None = None,
     ) -> None:
         self.console = work / "console.log"
         self.console.write_bytes(b"")
         self._qmp_path, self.socket = work / "qmp", work / "qmp2"
         self.command = [
             "qemu-system-x86_64", *ACCEL, "-smp", "2", "-m", f"{mib}M",
-            "-kernel", str(image), "-initrd", str(_initrd(work, init)), "-append", append,
+            "-kernel", str(image), "-initrd", str(_initrd(work, init, programs or {})), "-append", append,
             "-display", "none", "-no-reboot", "-nodefaults", "-serial", f"file:{self.console}",
             *(["-device", "vmcoreinfo"] if device else []), *options,
         ]  # fmt: skip
@@ -67,11 +68,7 @@ def scripted(work: Path, version: str, script: str, *, words: str, mib: int) -> 
     ``/tmp`` is the guest's own, but for ``/tmp/work``, which is *work*.
     """
     (work / "script").write_text(script)
-    options = []
-    for tag, path, mode in (("host", "/", "on"), ("work", str(work), "off")):
-        share = f"local,id={tag},path={path},security_model=none,multidevs=remap,readonly={mode}"
-        options += ["-fsdev", share]
-        options += ["-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}"]
+    options = [*_share("host", Path("/"), "on"), *_share("work", work, "off")]
     image = kernels.get(version).image
     return SmallGuest(image, work, f"{APPEND} lab_script=1 {words}", mib, True, options)
 
@@ -91,11 +88,31 @@ def running(
     return (work / "output").read_text(errors="surrogateescape")
 
 
+def changing(work: Path, version: str) -> SmallGuest:
+    """A guest whose memory changes as fast as it can; pagemap.0, … and ready.0, … appear in the folder *work*
+    (guest/watcher.c)."""
+    programs = {name: _compiled(work, name) for name in ("busy", "watcher")}
+    options = _share("work", work, "off")
+    words = f"{APPEND} page_owner=on"
+    return SmallGuest(kernels.get(version).image, work, words, 256, True, options, "watched", programs)
+
+
+def _share(tag: str, path: Path, readonly: str) -> list[str]:
+    share = f"local,id={tag},path={path},security_model=none,multidevs=remap,readonly={readonly}"
+    return ["-fsdev", share, "-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}"]
+
+
 def console(work: Path, image: Path, init: str, words: str) -> str:
     """What a guest of any kernel says whose init is lab/guest/*init*, a shell script that ends with DONE."""
     with SmallGuest(image, work, f"{APPEND} {words}", 256, False, [], init) as guest:
         guest.wait_for(DONE, 600)
         return guest.console.read_text(errors="replace")
+
+
+def _compiled(work: Path, name: str) -> Path:
+    out, source = work / name, initramfs.HERE / "guest" / f"{name}.c"
+    subprocess.run(["gcc", *initramfs.CFLAGS, "-o", str(out), str(source)], check=True)
+    return out
 
 
 def _ready(guest: SmallGuest, word: str, seconds: float) -> SmallGuest:
@@ -107,8 +124,9 @@ def _ready(guest: SmallGuest, word: str, seconds: float) -> SmallGuest:
     return guest
 
 
-def _initrd(work: Path, init: str) -> Path:
+def _initrd(work: Path, init: str, programs: dict[str, Path]) -> Path:
     files = {"bin/busybox": initramfs.BUSYBOX, "init": initramfs.HERE / "guest" / init}
+    files |= {f"bin/{name}": path for name, path in programs.items()}
     out = work / "initrd.gz"
     out.write_bytes(gzip.compress(initramfs.cpio(files), 1))
     return out

@@ -28,6 +28,7 @@ from pageowner.snapshot.stability import REASON
 from pageowner.sources import SourceSelection, open_source
 
 I64 = npt.NDArray[np.int64]
+Found = tuple[set[tuple[int, int]], set[int], dict[str, object]]
 PRESENT, PFN_MASK = np.uint64(1 << 63), np.uint64((1 << 55) - 1)
 # User addresses have 47 bits where nobody asks for more, tgids 22.
 PAGES_BITS = 35
@@ -71,9 +72,10 @@ def ours(memory: ProcessMemory) -> tuple[I64, I64]:
     return (memory.mms.pair_tgid[tgid_row] << PAGES_BITS) + place[which], pfn[which]
 
 
-def scan() -> tuple[set[tuple[int, int]], set[int], dict[str, int]]:
+def scan(selection: SourceSelection) -> Found:
     """Our mappings, the PFNs that changed, and the scan's coverage."""
-    kernel = open_source(SourceSelection())
+    kernel = open_source(selection)
+    assert kernel.live
     looking = open_scan(kernel)
     changed: set[int] = set()
     for section in looking.run():
@@ -99,35 +101,36 @@ def name_of(tgid: int) -> str:
         return "gone"
 
 
-def one_round(group: int, before: dict[int, int]) -> tuple[dict[str, object], dict[int, int]]:
-    """What came of one scan, and pagemap after it: before the next, for nothing happens between."""
-    os.killpg(group, signal.SIGCONT)
-    start = time.monotonic()
-    try:
-        mappings, changed, coverage = scan()
-    finally:
-        seconds = time.monotonic() - start
-        os.killpg(group, signal.SIGSTOP)
-    time.sleep(0.2)  # until the last has met the signal
-    after = pagemap()
+def compare(before: dict[int, int], found: Found, after: dict[int, int]) -> dict[str, object]:
+    """Of the pages that stayed: how many a scan has wrong, and how many it says have changed."""
+    mappings, changed, coverage = found
     steady = {(place, pfn) for place, pfn in before.items() if after.get(place) == pfn}
     missed = sorted(steady - mappings)
     counted = sorted((place, pfn) for place, pfn in steady if pfn in changed)
-    line = {
+    return {
         **coverage,
-        "seconds": round(seconds, 1),
         "pages": len(before),
         "steady": len(steady),
         "wrong": len(missed),
         "steady_but_changed": len(counted),
         "examples": [
-            f"{kind} {name_of(place >> PAGES_BITS)} {place >> PAGES_BITS} "
-            f"0x{(place & (1 << PAGES_BITS) - 1) << 12:x} pfn {pfn}"
+            f"{kind} pid {place >> PAGES_BITS} 0x{(place & (1 << PAGES_BITS) - 1) << 12:x} pfn {pfn}"
             for kind, rows in (("wrong", missed), ("changed", counted))
             for place, pfn in rows[:10]
         ],
     }
-    return line, after
+
+
+def one_round(group: int, before: dict[int, int]) -> tuple[dict[str, object], dict[int, int]]:
+    """What came of one scan, and pagemap after it: before the next, for nothing happens between."""
+    os.killpg(group, signal.SIGCONT)
+    try:
+        found = scan(SourceSelection())
+    finally:
+        os.killpg(group, signal.SIGSTOP)
+    time.sleep(0.2)  # until the last has met the signal
+    after = pagemap()
+    return compare(before, found, after), after
 
 
 def main() -> None:
