@@ -15,7 +15,7 @@ from rich.text import Text
 
 from pageowner.analyses.blockers import KIND, Blockers
 from pageowner.analyses.kinds import PAGE_BYTES
-from pageowner.escape import escape
+from pageowner.escape import one_line
 from pageowner.reporters.options import SummaryOptions
 from pageowner.reporters.sizes import human_size
 from pageowner.snapshot.blocked import Unit
@@ -42,7 +42,7 @@ def write_blockers_text(found: Blockers, unit: Unit, options: SummaryOptions, ou
     table.add_column("pages of (first PFN)", overflow="fold")
     for row in found.units.head(options.rows).iter_rows(named=True):
         counts = (str(row[name]) for name in ("free", "movable", "in_the_way"))
-        first = f"{escape(row['name'])}\n0x{row['pfn']:x}" if row["name"] else f"0x{row['pfn']:x}"
+        first = f"{one_line(row['name'])}\n0x{row['pfn']:x}" if row["name"] else f"0x{row['pfn']:x}"
         table.add_row(Text(first), Text(row["types"]), *counts, Text(_owners(row["owners"])))
     if found.units.height:
         console.print(table)
@@ -81,7 +81,7 @@ def _heading(found: Blockers, unit: Unit) -> list[str]:
         f"once movable pages move, {found.units.height} with others in the way{fixed}"
     ]
     for what, table in (("free", found.free), ("free once movable pages move", found.movable)):
-        names = [escape(name) for name in table.get_column("name").to_list() if name]
+        names = [one_line(name) for name in table.get_column("name").to_list() if name]
         more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
         if names:
             lines.append(f"{what}: {', '.join(names[:_MOST_NAMES])}{more}")
@@ -98,5 +98,5 @@ def _owner(one: dict[str, Any]) -> str:
     why = "" if one["why"] == KIND else f", {one['why']}"
     functions = one["stack"].split(" < ") if one["stack"] else []
     more = " < …" if len(functions) > _MOST_FUNCTIONS else ""
-    via = f"\n  from {escape(' < '.join(functions[:_MOST_FUNCTIONS]))}{more}" if functions else ""
-    return f"{one['pages']} {one['word']} {escape(one['owner'])} (0x{one['pfn']:x}){why}{via}"
+    via = f"\n  from {one_line(' < '.join(functions[:_MOST_FUNCTIONS]))}{more}" if functions else ""
+    return f"{one['pages']} {one['word']} {one_line(one['owner'])} (0x{one['pfn']:x}){why}{via}"

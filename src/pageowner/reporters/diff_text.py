@@ -15,7 +15,7 @@ from rich.text import Text
 
 from pageowner.analyses.diff import Diff
 from pageowner.analyses.kinds import PAGE_BYTES
-from pageowner.escape import escape
+from pageowner.escape import one_line
 from pageowner.reporters.diff_json import grew_and_shrank
 from pageowner.reporters.options import SummaryOptions
 from pageowner.reporters.sizes import human_size
@@ -70,9 +70,9 @@ def _sizes(texts: list[str]) -> list[str]:
 
 
 def _name(row: dict[str, Any], names: Sequence[str]) -> Text:
-    name = " ".join(escape(str(row[name])) for name in names)
+    name = " ".join(one_line(str(row[name])) for name in names)
     via = row.get("stack", "") if "owner" in names else ""
-    return Text(name + (f"\n  from {escape(_first(via))}" if via else ""))
+    return Text(name + (f"\n  from {one_line(_first(via))}" if via else ""))
 
 
 def _first(stack: str) -> str:

@@ -9,11 +9,11 @@ import polars as pl
 
 from pageowner.analyses.flame import by_stack
 from pageowner.analyses.kinds import PAGE_BYTES
-from pageowner.escape import escape
+from pageowner.escape import one_line
 
 
 def write_folded(weighted: pl.DataFrame, out: BinaryIO) -> None:
     """A line per stack of *weighted* (:func:`pageowner.analyses.flame.weighted_stacks`), most bytes first."""
     for functions, pages in by_stack(weighted).iter_rows():
-        frames = ";".join(escape(name, ";") for name in reversed(functions))
+        frames = ";".join(one_line(name).replace(";", "\\073") for name in reversed(functions))
         out.write(f"{frames} {pages * PAGE_BYTES}\n".encode("utf-8", "backslashreplace"))

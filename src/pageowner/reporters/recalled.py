@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import BinaryIO
 
-from pageowner.escape import escape
+from pageowner.escape import one_line
 from pageowner.reporters.explain_json import SCHEMA
 from pageowner.reporters.explain_text import record_lines, row_lines, wrapped
 from pageowner.snapshot.explain import physical
@@ -22,15 +22,15 @@ def write_recalled_text(found: Recalled, out: BinaryIO) -> None:
 
 def _lines(found: Recalled) -> Iterator[str]:
     yield f"PFN 0x{found.pfn:x} ({found.pfn}), phys:0x{physical(found.pfn):x}"
-    yield from wrapped(escape(found.line or found.word), "", "  ")
+    yield from wrapped(one_line(found.line or found.word), "", "  ")
     yield ""
-    yield from row_lines("owner", escape(found.owner))
+    yield from row_lines("owner", one_line(found.owner))
     if found.pages > 1:
         of = f"{found.pfn - found.first} of {found.pages} that are alike, from PFN 0x{found.first:x}"
         yield from row_lines("page", of)
     for title, text in (("place", found.place), ("flags", found.flags), ("memcg", found.memcg)):
         if text:
-            yield from row_lines(title, escape(text))
+            yield from row_lines(title, one_line(text))
     yield from row_lines("not stored", NOT_STORED if found.recorded else f"its allocation; {NOT_STORED}")
     if found.recorded:
         yield from record_lines(found.record)

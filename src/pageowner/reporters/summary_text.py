@@ -15,7 +15,7 @@ from rich.text import Text
 from pageowner.analyses.groups import grouped
 from pageowner.analyses.kinds import pages_by_kind, top_owners, totals
 from pageowner.analyses.unseen import by_module, unseen
-from pageowner.escape import escape
+from pageowner.escape import one_line
 from pageowner.reporters.options import SummaryOptions
 from pageowner.reporters.sizes import human_size
 from pageowner.snapshot.fields import title_of
@@ -78,7 +78,7 @@ def _cell(name: str, value: object, is_size: bool) -> str | Text:
     """A size or a text; nothing for null."""
     if is_size:
         return human_size(int(str(value)) * 4096)
-    return Text(escape("" if value is None else str(value)))
+    return Text(one_line("" if value is None else str(value)))
 
 
 def _kinds_table(kinds: pl.DataFrame, struct_pages: int) -> Table:
@@ -121,7 +121,7 @@ def _top_table(top: pl.DataFrame) -> Table:
     table = _table("owner", "pages", "size", "kind")
     table.columns[3].justify = "left"
     for word, owner, pages in top.iter_rows():
-        table.add_row(Text(escape(owner)), str(pages), human_size(pages * 4096), word)
+        table.add_row(Text(one_line(owner)), str(pages), human_size(pages * 4096), word)
     return table
 
 

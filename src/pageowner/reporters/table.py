@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import io
 import json
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import polars as pl
 from rich import box
@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pageowner.errors import PageownerError
-from pageowner.escape import escape
+from pageowner.escape import one_line
 from pageowner.reporters.options import SummaryOptions
 
 SCHEMA = "pageowner.sql/1"
@@ -28,7 +28,8 @@ def write_table_text(table: pl.DataFrame, options: SummaryOptions, out: BinaryIO
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name, dtype in table.schema.items():
         number = dtype.is_numeric()
-        shown.add_column(escape(name), justify="right" if number else "left", overflow="fold", no_wrap=number)
+        side: Literal["left", "right"] = "right" if number else "left"
+        shown.add_column(one_line(name), justify=side, overflow="fold", no_wrap=number)
     for row in table.iter_rows():
         shown.add_row(*(Text(_cell(value)) for value in row))
     console.print(shown)
@@ -73,4 +74,4 @@ def _plain(table: pl.DataFrame) -> pl.DataFrame:
 def _cell(value: object) -> str:
     if value is None:
         return ""
-    return "\n".join(escape(line) for line in str(value).split("\n"))
+    return "\n".join(one_line(line) for line in str(value).split("\n"))
