@@ -27,7 +27,7 @@ class FolioCounts:
         heads = pages.heads
         out = np.ascontiguousarray(heads.rows["mapcount"]).view(np.int32) + np.int32(1)
         out[heads.type != 0] = 0
-        large = heads.compound & np.isin(heads.type, (page_type.NONE, page_type.HUGETLB))
+        large = heads.compound & page_type.any_of(heads.type, (page_type.NONE, page_type.HUGETLB))
         if large.any():
             out[large] = self._large(pages, heads)[large]
         return out

@@ -332,7 +332,7 @@ def compound_order(second: Rows) -> npt.NDArray[np.int64]:
 def _buddy_heads(layout: PageLayout, rows: Rows, candidates: Bools, own: I64) -> npt.NDArray[np.intp]:
     words = np.ascontiguousarray(rows["mapcount"]).view(np.uint32)
     # A guard block (debug_guardpage_minorder) keeps its order in the same place.
-    blocks = np.isin(layout.types.codes(words), (page_type.BUDDY, page_type.GUARD))
+    blocks = page_type.any_of(layout.types.codes(words), (page_type.BUDDY, page_type.GUARD))
     buddy = np.flatnonzero(blocks & candidates)
     order = rows["private"][buddy]
     sane = order <= np.uint64(layout.max_order)

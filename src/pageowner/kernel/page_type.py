@@ -7,6 +7,7 @@ do the same with ``enum pagetype`` naming the bits; since 6.12 the top byte is t
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +30,13 @@ NAMES = {
 }
 Codes = npt.NDArray[np.uint8]
 _LOWEST_MAPCOUNT = 0xFFFFFF80  # PAGE_MAPCOUNT_RESERVE, -128
+
+
+def any_of(codes: Codes, wanted: Iterable[int]) -> npt.NDArray[np.bool_]:
+    """Which of *codes* are among *wanted*: ``np.isin()``, by a table of all codes."""
+    table = np.zeros(256, np.bool_)
+    table[list(wanted)] = True
+    return table[codes]
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ import numpy.typing as npt
 import polars as pl
 
 from pageowner.kernel.memmap import Heads
+from pageowner.kernel.page_type import any_of
 from pageowner.kernel.target import Kernel
 
 Bools = npt.NDArray[np.bool_]
@@ -110,7 +111,7 @@ class Layer:
 
         If the layer fails, these become UNKNOWN_PAGE instead of falling through to the next layer.
         """
-        return np.isin(heads.type, self.types)
+        return any_of(heads.type, self.types)
 
     def select(self, heads: Heads, rows: npt.NDArray[np.intp]) -> Selection | None:
         """Which of *rows* (in the domain, not taken by a stronger layer) are mine, and whose they are."""

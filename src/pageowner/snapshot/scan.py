@@ -15,6 +15,7 @@ import polars as pl
 
 from pageowner.kernel.memmap import PageLayout, Pages, page_layout, read_pages
 from pageowner.kernel.page_owner import NoRecords, PageOwner, Records, read_page_owner
+from pageowner.kernel.page_type import any_of
 from pageowner.kernel.sections import Section, Sections, read_sections
 from pageowner.kernel.target import Kernel
 from pageowner.layers.base import Band, Claims, Layer
@@ -291,7 +292,7 @@ class _Painter:
     def _others(self, run: LayerRun) -> npt.NDArray[np.bool_]:
         """Pages whose type is another layer's alone, whatever its band: no walk of *run* can have them."""
         codes = {code for r in self.scan.runs if r is not run for code in r.layer.types}
-        return np.asarray(np.isin(self.type, list(codes - set(run.layer.types))))
+        return any_of(self.type, codes - set(run.layer.types))
 
     def _reach(self, walked: Walked | None) -> Table | None:
         if walked is None:
@@ -308,7 +309,7 @@ class _Painter:
         at = table.pfn - self.pages.section.start
         local = (at >= 0) & (at < self.pages.section.n)
         head = np.where(local, self.pages.head[np.where(local, at, 0)], -1)
-        own = (head >= 0) & np.isin(self.pages.heads.type[head], run.layer.types)
+        own = (head >= 0) & any_of(self.pages.heads.type[head], run.layer.types)
         if own.any():
             columns = {k: v[own] for k, v in table.columns.items()}
             self._put(run, Table(table.pfn[own], table.n[own], table.key[own], columns))
