@@ -108,3 +108,18 @@ def test_record_redact(capture: Capture, tmp_path: Path, capsys: pytest.CaptureF
     key.write_bytes(b"short")
     assert main(["record", "-o", str(target), "-f", "--redact-key", str(key), str(capture.core)]) == 2
     assert "too short for a secret" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("table", ["owners", "records", "allocations", "states", "by_process"])
+def test_export_redact(table: str, tmp_path: Path) -> None:
+    """No name of the workload's processes and files is in a table that is given away."""
+    source, target = str(Path(__file__).parent / "v2"), tmp_path / "out"
+    line = ["export", "-O", "jsonl", "--table", table, "-o", str(target), "-f", source]
+    assert main(line) == 0
+    plain = target.read_text()
+    assert main([*line, "--redact"]) == 0
+    told = target.read_text()
+    assert len(told.splitlines()) == len(plain.splitlines())
+    for name in ("w_anon", "w_pipe", "swapfile"):
+        assert name not in told
+    assert table == "states" or "w_anon" in plain or "w_pipe" in plain

@@ -18,6 +18,7 @@ from pageowner.commands.options import (
 )
 from pageowner.commands.output import open_output
 from pageowner.commands.parser import Arguments, Parser, UsageError
+from pageowner.commands.redacting import add_redact_options, redact_key, redacted
 from pageowner.snapshot.fields import RECORD_TABLES, TABLES, sql_name
 
 _OF_TABLES = ("csv", "jsonl", "parquet")
@@ -36,6 +37,7 @@ def add_arguments(parser: Parser) -> None:
         help=f"for csv, jsonl, parquet: {', '.join(map(sql_name, TABLES))} (default: owners)",
     )  # fmt: skip
     add_filter_options(parser)
+    add_redact_options(parser)
     add_layer_option(parser)
     add_output_options(parser)
 
@@ -53,7 +55,8 @@ def run(args: Arguments) -> int:
         from pageowner.snapshot.reading import named_tables, read_everything
 
         records = args.table in RECORD_TABLES
-        snapshot = read_everything(chosen, extra, wanted=filter_of(args), records=records)
+        key = redact_key(args)
+        snapshot = redacted(read_everything(chosen, extra, wanted=filter_of(args), records=records), key)
         if args.format in _OF_TABLES:
             name, found = args.table or "owners", named_tables(snapshot)
             if name not in found:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from pageowner.commands.filters import add_filter_options, filter_of
 from pageowner.commands.options import add_layer_option, add_source_options, extra_layers, selection
-from pageowner.commands.parser import Arguments, Parser, UsageError
+from pageowner.commands.parser import Arguments, Parser
+from pageowner.commands.redacting import add_redact_options, redact_key, redacted
 
 
 def add_arguments(parser: Parser) -> None:
@@ -25,14 +26,7 @@ def add_arguments(parser: Parser) -> None:
         "--no-records", action="store_true",
         help="leave out the single records (some 5 to 10 bytes each): no report of it then, fewer filters",
     )  # fmt: skip
-    group.add_argument(
-        "--redact", action="store_true",
-        help="replace names of processes, files, cgroups and the host by pseudonyms",
-    )  # fmt: skip
-    group.add_argument(
-        "--redact-key", type=Path, metavar="FILE",
-        help="--redact, with pseudonyms that are the same for all snapshots made with this secret file",
-    )  # fmt: skip
+    add_redact_options(parser)
 
 
 def run(args: Arguments) -> int:
@@ -41,25 +35,14 @@ def run(args: Arguments) -> int:
     from pageowner.commands.finish import finish
     from pageowner.reporters.sizes import human_size
     from pageowner.snapshot.reading import read_everything
-    from pageowner.snapshot.redact import redact
     from pageowner.snapshot.store import check_target, save_snapshot
 
     check_target(args.output, args.force)
-    key = _key(args.redact_key)
-    snapshot = read_everything(chosen, extra, wanted=filter_of(args), records=not args.no_records)
-    if args.redact or args.redact_key:
-        snapshot = redact(snapshot, key)
+    key = redact_key(args)
+    wanted, records = filter_of(args), not args.no_records
+    snapshot = redacted(read_everything(chosen, extra, wanted=wanted, records=records), key)
     size = save_snapshot(snapshot, args.output, args.force)
     print(f"Wrote {args.output} ({human_size(size)}). Next:", file=sys.stderr)
     print(f"  pageowner summary {args.output}", file=sys.stderr)
     print(f"  pageowner diff {args.output} LATER", file=sys.stderr)
     return finish(snapshot.remarks, snapshot.partial)
-
-
-def _key(path: Path | None) -> bytes:
-    if path is None:
-        return b""
-    key = path.read_bytes()
-    if len(key) < 8:
-        raise UsageError(f"{path} is too short for a secret: put 8 bytes or more in it")
-    return key
