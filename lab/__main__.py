@@ -33,7 +33,7 @@ def main() -> int:
     try:
         if options.command == "kernels":
             for version in options.versions:
-                print(version, kernels.get(version).folder)
+                print(version, capture.kernel_of(version).folder)
         elif options.command == "packages":
             packages.install(options.names, options.suite)
         elif options.command == "capture":

@@ -69,7 +69,7 @@ def capture(name: str, out: Path) -> None:
     """Make a fresh capture, one of VARIANTS, in the folder `out` (README.md has its files)."""
     variant = VARIANTS[name]
     packages.install(kernels.LAB_PACKAGES)
-    built = (stock if variant.version in stock.STOCK else kernels).get(variant.version)
+    built = kernel_of(name)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="pageowner-lab-") as folder:
         command = _run_guest(built, variant, Path(folder), out)
@@ -78,6 +78,12 @@ def capture(name: str, out: Path) -> None:
         shutil.copy(built.folder / "config", out / "config.txt")
     markers.resolve(out)
     (out / "provenance.json").write_text(json.dumps(provenance(name, built, command, out), indent=1) + "\n")
+
+
+def kernel_of(name: str) -> kernels.Built:
+    """The kernel of a capture, one of VARIANTS: Debian's own, or built here."""
+    version = VARIANTS[name].version
+    return (stock if version in stock.STOCK else kernels).get(version)
 
 
 def append(variant: Variant) -> str:

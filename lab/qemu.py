@@ -105,7 +105,7 @@ class Guest:
 
     def _connect(self) -> None:
         link = socket.socket(socket.AF_UNIX)
-        link.settimeout(120)
+        link.settimeout(600)  # a large dump on a busy host
         link.connect(str(self._qmp_path))
         self._qmp = link.makefile("rw")
         self._qmp.readline()
