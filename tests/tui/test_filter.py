@@ -110,7 +110,8 @@ def test_errors_are_a_line_and_one_goes_on_typing(drive: Drive, line: str, words
     drive(steps)
 
 
-texts = st.lists(st.text(min_size=1, max_size=8), max_size=2).map(tuple)
+# argparse before 3.13 takes the value "--" for its own end-of-options mark.
+texts = st.lists(st.text(min_size=1, max_size=8).filter("--".__ne__), max_size=2).map(tuple)
 numbers = st.lists(st.integers(0, 10**6), max_size=2).map(tuple)
 pairs = st.lists(st.tuples(st.integers(0, 99), st.integers(100, 999)), max_size=2).map(tuple)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from datetime import datetime
 
@@ -14,9 +15,11 @@ from rich.cells import cell_len
 
 from pageowner.analyses.watch import GROUPS, WHOLE, Narrow, compared, rows
 from pageowner.rawtext import carry
+from pageowner.reporters.palette import FAMILIES
 from pageowner.snapshot.tables import Snapshot
 from pageowner.sources.live import NEEDED
 from pageowner.tui.columns import sparkline
+from pageowner.tui.meter import Memory, bar, legend
 from pageowner.tui.pace import SHARE, Pace
 from pageowner.tui.series import MOST_MOMENTS, Moment, Series
 from pageowner.tui.shown import fit, shown, small_size
@@ -112,6 +115,22 @@ def test_sizes_in_few_characters() -> None:
         "0B", "999B", "4.0K", "40M", "1.5G", "1.0P",
     ]  # fmt: skip
     assert all(len(small_size(2**n * 0.99)) <= 5 for n in range(60))
+
+
+@given(
+    st.lists(st.integers(0, 1 << 45), min_size=8, max_size=8), st.integers(10, 200), st.integers(0, 1 << 30)
+)
+def test_the_bar_and_its_legend_fit(pages: list[int], width: int, unseen: int) -> None:
+    """Whole entries only: half a number would be another number. On 80 cells there is room for all."""
+    found = Memory(dict(zip((family.name for family in FAMILIES), pages, strict=True)), unseen)
+    line = legend(found, width).plain
+    assert len(line) <= width and len(bar(found, width)) == width
+    sizes = re.findall(r" ([0-9.]+[BKMGTP])(?= |$)", line)
+    assert len(sizes) == len(re.findall(r"\d[BKMGTP]", line))
+    wanted = [small_size(count * 4096) for count in pages if count]
+    assert all(size in [*wanted, small_size(unseen * 4096)] for size in sizes)
+    if width >= 80:
+        assert sizes[: len(wanted)] == wanted
 
 
 def test_sparklines() -> None:

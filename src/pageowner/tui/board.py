@@ -78,8 +78,8 @@ class Board(App[None]):
         """Small screens keep the table and give up the rest."""
         self.set_class(event.size.height < 20, "-low")
         self.set_class(event.size.height < 12, "-lowest")
-        self.draw_lines()
-        self.refresh_rows()
+        self.call_after_refresh(self.draw_lines)
+        self.call_after_refresh(self.refresh_rows)
 
     def on_unmount(self) -> None:
         """Whoever still waits for the child is not to wait any longer."""
@@ -186,7 +186,7 @@ class Board(App[None]):
         pages = int(table.frame.get_column("pages").sum()) if table.frame.width else 0
         self._put("where", lines.where(session, pages, table.frame.height, width))
         self._put("detail", lines.detail(session, table.row))
-        said = Text(shown(self._said), "bold") if self._said else lines.message(session, self._remark)
+        said = Text(shown(self._said), "bold") if self._said else lines.message(session, self._remark, width)
         self.query_one("#message").display = bool(said)
         self._put("message", said)
         self._put("cost", lines.cost(session))

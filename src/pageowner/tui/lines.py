@@ -101,14 +101,16 @@ def cost(session: Session) -> Text:
     return Text(text, "dim", no_wrap=True, overflow="ellipsis")
 
 
-def message(session: Session, remark: str) -> Text:
-    """What went wrong, or what the picture lacks; empty when all is well."""
+def message(session: Session, remark: str, width: int) -> Text:
+    """What went wrong, or in one line what the picture lacks; empty when all is well."""
     if session.error:
         return Text(f"! {shown(session.error)}", "bold red")
     remarks = [remark] if remark else []
     if session.series.moments and session.pages is None:
         remarks += [line for line in session.series.shown.snapshot.remarks if not line.startswith("own cost")]
-    return Text(shown("; ".join(remarks)), "yellow", no_wrap=True, overflow="ellipsis")
+    line = Text(shown("; ".join(remarks)), "yellow")
+    line.truncate(width, overflow="ellipsis")
+    return line
 
 
 def seconds(value: float) -> str:

@@ -14,9 +14,8 @@ from pageowner.analyses.unseen import unseen
 from pageowner.reporters.palette import FAMILIES, Family, family_of
 from pageowner.tui.shown import small_size
 
-_SHORT = {
-    "processes": "procs", "page cache": "cache", "kernel": "kern", "buffers": "bufs", "stack only": "stack",
-}  # fmt: skip
+_SHORT = {"processes": "proc", "page cache": "cache", "kernel": "kern", "buffers": "buf", "stack only": "stk"}
+"""Names with which all families fit into 80 cells."""
 
 
 @dataclass(frozen=True)
@@ -56,27 +55,29 @@ def bar(found: Memory, width: int) -> Text:
 
 
 def legend(found: Memory, width: int) -> Text:
-    """Letter, name and size of each family that has pages, and what meminfo does not see; as fits."""
-    line = _legend(found, "  ", {})
-    rest = f"unseen by meminfo {small_size(found.unseen * PAGE_BYTES)}"
+    """Letter, name and size of each family that has pages, and what meminfo does not see; where there is no
+    room, with short names, and without the smallest."""
+    line = _legend(found, list(FAMILIES), "  ", {})
+    rest = f"  unseen by meminfo {small_size(found.unseen * PAGE_BYTES)}"
     if found.unseen and len(line) + len(rest) <= width:
         return line.append(rest)
-    if len(line) > width:
-        line = _legend(found, " ", _SHORT)
-    line.truncate(width)
+    families = sorted(FAMILIES, key=lambda family: found.families[family.name])
+    while len(line) > width and families:
+        line = _legend(found, [family for family in FAMILIES if family in families], " ", _SHORT)
+        families.pop(0)
     return line
 
 
-def _legend(found: Memory, gap: str, short: dict[str, str]) -> Text:
-    line = Text(no_wrap=True)
-    for family in FAMILIES:
+def _legend(found: Memory, families: list[Family], gap: str, short: dict[str, str]) -> Text:
+    parts = []
+    for family in families:
         pages, name = found.families[family.name], short.get(family.name, family.name)
         if pages:
-            line.append(family.letter, _style(family))
+            part = Text(family.letter, _style(family), end="")
             own = name[0] == family.letter.lower()
-            line.append(f"{name[1:] if own else name if short else f' {name}'} ")
-            line.append(small_size(pages * PAGE_BYTES), "bold").append(gap)
-    return line
+            part.append(f"{name[1:] if own else name if short else f' {name}'} ", Style())
+            parts.append(part.append(small_size(pages * PAGE_BYTES), "bold"))
+    return Text(gap, no_wrap=True).join(parts)
 
 
 def _style(family: Family) -> Style:
