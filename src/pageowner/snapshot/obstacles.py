@@ -41,6 +41,7 @@ class ByObstacle:
         self._scan, self._kernel = scan, scan.kernel
         self._free = self._numbers(*FREE)
         self._movable = self._numbers(*MOVABLE)
+        self._holdable = self._numbers("HUGETLB_PAGE", *(word for word in MOVABLE if word not in _BY_DRIVER))
         self._parts: list[pl.DataFrame] = []
         self._moves = flag_mask(scan.kernel, "PG_movable_ops")
 
@@ -69,10 +70,9 @@ class ByObstacle:
         moves = np.isin(layer, self._movable)
         why = np.where(moves | np.isin(layer, self._free) | (layer == UNCLAIMED), _NONE, _AS_KIND)
         why = why.astype(np.uint8)
-        held = self._held(section)
-        asked = (moves & ~np.isin(layer, self._numbers(*_BY_DRIVER))) | (why == _AS_KIND)
-        asked &= np.isin(layer, [*self._movable, *self._numbers("HUGETLB_PAGE")])
-        why[asked & (held[head] != _NONE)] = held[head][asked & (held[head] != _NONE)]
+        held = self._held(section)[head]
+        asked = np.isin(layer, self._holdable) & (held != _NONE)
+        why[asked] = held[asked]
         balloon = np.isin(layer, self._numbers("OFFLINE_PAGE"))
         why[balloon & self._of_driver(section.pages.heads)[head]] = _NONE
         return why
