@@ -72,6 +72,8 @@ def reports(capture: Capture, tmp_path_factory: pytest.TempPathFactory) -> dict[
     place = tmp_path_factory.mktemp("reports")
     (place / "kernel.txt").write_bytes(capture.read("page_owner.txt"))
     assert main(["report", "-o", str(place / "ours.txt"), str(capture.core)]) == 0
+    if not records((place / "kernel.txt").read_bytes()):
+        pytest.skip("this kernel's text does not say who allocated")
     return {"core": capture.core, "ours": place / "ours.txt", "text": place / "kernel.txt"}
 
 

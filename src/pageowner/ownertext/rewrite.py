@@ -76,13 +76,14 @@ def rewritten(
         records = records_of(cuts, tails)
         if chosen is not None:
             records = chosen(records, tails.table())
-        records = _with_owners(records, tails.table()) if owners else _without_owners(records)
+        records = with_owners(records, tails.table()) if owners else _without_owners(records)
         if not mappings:
             records = records.with_columns(mapped=pl.lit(""))
         yield record_bytes(_visible(records) if visible else records, tails.table())
 
 
-def _with_owners(records: pl.DataFrame, stacks: pl.DataFrame) -> pl.DataFrame:
+def with_owners(records: pl.DataFrame, stacks: pl.DataFrame) -> pl.DataFrame:
+    """*records* with an inferred owner line (``owner``) where the text has none."""
     callers = stacks.select("stack", "caller")
     joined = records.join(callers, on="stack", how="left", maintain_order="left")
     nobody = pl.col("word").is_in(["EARLY_PAGE", "NO_STACK_PAGE"])

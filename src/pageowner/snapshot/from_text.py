@@ -18,11 +18,13 @@ from pageowner.ownertext.intern import Tails
 from pageowner.ownertext.read import records_of
 from pageowner.ownertext.source import open_text
 from pageowner.ownertext.stack_list import StackList, begins, is_stack_list
+from pageowner.snapshot.fields import RECORD_TABLES
 from pageowner.snapshot.keys import NOTHING, function, owner_key, stack_key
 from pageowner.snapshot.scan import Coverage
 from pageowner.snapshot.tables import LAYER_SCHEMA, Snapshot
 from pageowner.snapshot.text_chosen import TextChosen
 from pageowner.snapshot.text_owner import owner_name
+from pageowner.snapshot.text_records import TextRecords
 from pageowner.snapshot.usage import OWNER_SCHEMA, STACK_SCHEMA, usage_table
 from pageowner.sources import SourceSelection
 from pageowner.sources.sniff import SourceKind, sniff
@@ -58,11 +60,14 @@ def is_text(selection: SourceSelection) -> bool:
     return path.is_file() and sniff(path).kind is SourceKind.OWNERTEXT
 
 
-def text_snapshot(path: Path, by: Iterable[str] = (), wanted: Filter | None = None) -> Snapshot:
+def text_snapshot(
+    path: Path, by: Iterable[str] = (), wanted: Filter | None = None, records: bool = False
+) -> Snapshot:
     """The tables of the text at *path* (``-``: standard input). Kinds that it does not say are inferred.
 
     :param by: ``node`` at most: a text does not say more.
     :param wanted: count these records only.
+    :param records: keep the tables of single records, too.
     :raises SourceError: when it cannot be read, has no records, or does not say what is asked for.
     """
     asked = list(by)
@@ -70,7 +75,8 @@ def text_snapshot(path: Path, by: Iterable[str] = (), wanted: Filter | None = No
         if name != "node":
             raise SourceError(f"{path}: a page_owner text does not say which pages belong to which {name}")
     with open_text(path) as blocks:
-        found, health = _Sums(TextChosen(path, wanted) if wanted else None), Health()
+        chosen = TextChosen(path, wanted) if wanted else None
+        found, health = _Sums(chosen, TextRecords() if records else None), Health()
         head, whole = begins(blocks)
         listed = StackList() if is_stack_list(head) else None
         if listed is not None:
@@ -84,14 +90,14 @@ def text_snapshot(path: Path, by: Iterable[str] = (), wanted: Filter | None = No
     if not health.records and not (listed and listed.stacks):
         raise SourceError(f"{path} has no page_owner records; give what /sys/kernel/debug/page_owner prints")
     snapshot = found.snapshot(damage, asked)
-    return replace(snapshot, about={"only": str(wanted)}) if wanted else snapshot
+    return replace(snapshot, about=snapshot.about | {"only": str(wanted)}) if wanted else snapshot
 
 
 class _Sums:
     """Adds up pieces of text."""
 
-    def __init__(self, chosen: TextChosen | None = None) -> None:
-        self._chosen = chosen
+    def __init__(self, chosen: TextChosen | None = None, records: TextRecords | None = None) -> None:
+        self._chosen, self._records = chosen, records
         self.freed = self.inferred = 0
         self.unknown = UNKNOWN
         self._tails = Tails()
@@ -103,6 +109,8 @@ class _Sums:
         self.freed += records.height - kept.height
         if self._chosen is not None:
             kept = self._chosen(kept, self._tails.table())
+        if self._records is not None:
+            self._records.add(kept, self._tails.table())
         self.inferred += int(kept.filter(pl.col("inferred")).get_column("n").sum())
         self._parts.append(_summed(kept.select(*_columns())))
         if len(self._parts) >= _PARTS_AT_ONCE:
@@ -123,9 +131,16 @@ class _Sums:
     def snapshot(self, damage: list[str], by: list[str]) -> Snapshot:
         sums = _summed(pl.concat(self._parts))
         named, owners = _owners(sums, self._tails.table())
-        usage, stacks = _usage(named, _stacks(self._tails.table()))
+        tails = self._tails.table()
+        keyed = _stacks(tails)
+        usage, stacks = _usage(named, keyed)
         pages = int(owners.get_column("pages").sum())
+        each, kept = {}, self._records
+        if kept is not None and self.unknown == UNKNOWN:  # a list of stacks has none
+            each = dict(zip(RECORD_TABLES, kept.tables(owners, keyed, tails), strict=True))
         return Snapshot(
+            **each,
+            about=kept.about if kept is not None and each else {},
             usage=usage,
             owners=owners,
             stacks=stacks,
@@ -139,6 +154,8 @@ class _Sums:
         )
 
     def _remarks(self, pages: int) -> Iterator[str]:
+        if self._records is not None and self._records.left_out:
+            yield f"{self._records.left_out} damaged records are counted, but not kept"
         if self.inferred:
             yield f"the kinds of {self.inferred} of {pages} pages are inferred from their stacks"
         if self.freed:
