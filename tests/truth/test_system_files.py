@@ -113,14 +113,17 @@ def changed_since(capture: Any) -> list[int]:
 
 
 def taken_since(capture: Any) -> list[int]:
-    """Without records: pages that were in no use when kpageflags was saved, and are now those of a slab, or
-    mapped by what saved the files. These are few."""
+    """Without records: pages that were in no use when kpageflags was saved, and are now those of a slab (or
+    guard pages beside it), or mapped by what saved the files. These are few."""
     kernel = open_core(capture.core)
     flags = np.frombuffer(capture.read("kpageflags.bin"), np.uint64)
     count = np.frombuffer(capture.read("kpagecount.bin"), np.uint64)
-    unused = np.isin(cells(flags), ["", "buddy"]) & (count == 0)
-    slabs = Machine(kernel).pages().filter(pl.col("word") == "SLAB_PAGE")
-    now = [pfn + i for pfn, n in slabs.select("pfn", "n").iter_rows() for i in range(n)]
+    names = cells(flags)
+    unused = np.isin(names, ["", "buddy"]) & (count == 0)
+    taken_up = Machine(kernel).pages().filter(pl.col("word").is_in(["SLAB_PAGE", "GUARD_PAGE"]))
+    rows = taken_up.select("pfn", "n", "word").iter_rows()
+    each = [(pfn + i, word) for pfn, n, word in rows for i in range(n) if pfn + i < len(flags)]
+    now = [pfn for pfn, word in each if word == "SLAB_PAGE" or names[pfn] == "buddy"]
     memory = kernel.memo(read_process_memory)
     found = memory.mappings.of_blocks(np.array([0]), np.array([len(flags)]))
     saver = memory.mms.lowest_tgid[found.mm] == 1
