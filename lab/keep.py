@@ -88,7 +88,9 @@ def free_typed(prog: drgn.Program, kind: np.ndarray) -> np.ndarray:
         types = [prog.constant(name).value_() for name in ("PGTY_buddy", "PGTY_guard")]
         return np.isin(kind >> 24, types)
     except LookupError:
-        return np.isin(kind, [~0x80 & 0xFFFFFFFF, ~0x400 & 0xFFFFFFFF])
+        # Up to 5.10 the pages of memcg had a type, too, before those of tables and guards.
+        guard = 0x800 if prog.type("struct page").has_member("mem_cgroup") else 0x400
+        return np.isin(kind, [~0x80 & 0xFFFFFFFF, ~guard & 0xFFFFFFFF])
 
 
 def per_cpu_free(prog: drgn.Program) -> Any:
@@ -100,11 +102,17 @@ def per_cpu_free(prog: drgn.Program) -> Any:
             continue
         for zone in node.node_zones:
             for cpu in for_each_possible_cpu(prog):
-                lists = per_cpu_ptr(zone.per_cpu_pageset, cpu).lists
-                for i, head in enumerate(lists):
+                for i, head in enumerate(cpu_lists(zone, cpu)):
                     order = 9 if i >= 12 else i // 3
                     for entry in list_for_each(head.address_of_()):
                         yield (entry.value_() - lru - base) // size, 1 << order
+
+
+def cpu_lists(zone: drgn.Object, cpu: int) -> drgn.Object:
+    try:
+        return per_cpu_ptr(zone.per_cpu_pageset, cpu).lists
+    except AttributeError:  # up to 5.13, with the counters of the zone
+        return per_cpu_ptr(zone.pageset, cpu).pcp.lists
 
 
 def drop_user_data(prog: drgn.Program, words: np.ndarray, keep: np.ndarray) -> None:
@@ -134,11 +142,23 @@ def is_slab(prog: drgn.Program, flags: np.ndarray) -> np.ndarray:
 def heads(prog: drgn.Program, words: np.ndarray) -> np.ndarray:
     """PFN of the head of each page (itself where it is no tail)."""
     base, size = prog["vmemmap_base"].value_(), prog.type("struct page").size
-    word = column(words, prog, "compound_head", "<u8")
     own = np.arange(len(words))
+    try:
+        word = column(words, prog, "compound_head", "<u8")
+        head = word - np.uint64(1)
+    except LookupError:  # 7.1: of a power of two of bytes it is a mask for the tail's own address
+        word = column(words, prog, "compound_info", "<u8")
+        masked = (np.uint64(base) + own.astype(np.uint64) * np.uint64(size)) & (word - np.uint64(1))
+        head = masked if has_masks(prog) else word - np.uint64(1)
     tail = (word & np.uint64(1)) == 1
-    pfn = ((word - np.uint64(1) - np.uint64(base)) // np.uint64(size)).astype(np.int64)
+    pfn = ((head - np.uint64(base)) // np.uint64(size)).astype(np.int64)
     return np.where(tail & (pfn >= 0) & (pfn < len(words)), pfn, own)
+
+
+def has_masks(prog: drgn.Program) -> bool:
+    """Whether this kernel has pages for the tails of huge pages, and so masks in place of heads."""
+    size = prog.type("struct page").size
+    return prog.type("struct zone").has_member("vmemmap_tails") and size & (size - 1) == 0
 
 
 def huge(prog: drgn.Program, words: np.ndarray) -> np.ndarray:

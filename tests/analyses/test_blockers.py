@@ -171,6 +171,7 @@ def test_a_cma_area_is_the_kernels(capture: Capture, capsys: pytest.CaptureFixtu
     assert sum(one["pages"] for one in area["owners"]) == area["in_the_way"]
 
 
+@pytest.mark.two_kernels
 def test_filters_choose_units(capture: Capture, tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
     """Those that such a page is in the way of, whole; not those in which such a page may move."""
     assert main(["record", str(capture.core), "-o", str(tmp_path / "snap")]) == 0

@@ -13,6 +13,8 @@ import pytest
 from pageowner.commands import main
 from tests.conftest import Capture
 
+pytestmark = pytest.mark.two_kernels
+
 _RECORD = re.compile(
     rb"Page allocated via order (?P<order>\d+), mask 0x[0-9a-f]+\((?P<gfp>[^)]*)\), pid (?P<pid>-?\d+), "
     rb"tgid (?P<tgid>-?\d+) \((?P<comm>.*?)\), ts (?P<ts>\d+) ns[^\n]*\n"

@@ -16,6 +16,8 @@ from pageowner.snapshot.tables import Snapshot
 from tests.conftest import Capture
 from tests.snapshots.make import snapshot
 
+pytestmark = pytest.mark.two_kernels
+
 WAYS = ("process", "cgroup", "node", "module", "mount", "age", "stack")
 MADE = snapshot(
     [

@@ -59,5 +59,10 @@ def test_stacks_tell_what_structures_tell(capture: Any) -> None:
     rows = text.records.join(guessed, on="stack").filter(pl.col("guess") != "EARLY_PAGE")
     if not rows.height:
         pytest.skip("this kernel ran without page_owner")
-    same = rows.filter(pl.col("word") == pl.col("guess"))
+    # What no stack can tell: a file of a block device, read by a fault as any; what is left of the huge page
+    # that modules are cut from (7.2).
+    alike = pl.struct("word", "guess").is_in(
+        [{"word": "BDEV_PAGE", "guess": "FILE_PAGE"}, {"word": "VMALLOC_PAGE", "guess": "MODULE_PAGE"}]
+    )
+    same = rows.filter((pl.col("word") == pl.col("guess")) | alike)
     assert same["n"].sum() >= 0.99 * rows["n"].sum()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from pageowner.ownertext.stack_list import StackList, is_stack_list
 from pageowner.snapshot.from_text import text_snapshot
 from tests.ownertext.texts import SLAB_STACK, STACK
 
+RECLAIM = 0xC00  # __GFP_RECLAIM
 LISTS = {
     "show_stacks": STACK + b"nr_base_pages: 7\n\n" + SLAB_STACK + b"nr_base_pages: 4\n\n",
     "show_handles": b"handle: 17825816\nnr_base_pages: 7\n\nhandle: -5\nnr_base_pages: 4\n\n",
@@ -41,13 +43,25 @@ def test_forms(name: str, tmp_path: Path) -> None:
         assert found.owners["owner"].to_list() == ["(stack handle 17825816)", "(stack handle 4294967291)"]
 
 
+def listed_records(text: bytes) -> bytes:
+    """*text* without what 7.2 leaves out of its list: stacks first met in an allocation that may not reclaim.
+
+    add_stack_record_to_list() returns early there (gfpflags_allow_spinning()); slabs ask so at first.
+    """
+    pieces = re.split(rb"(?m)^(?=Page allocated via order )", text)
+    masks = [re.search(rb", mask (0x[0-9a-f]+)", piece) for piece in pieces]
+    may = [mask is None or int(mask[1], 16) & RECLAIM for mask in masks]
+    return b"".join(piece for piece, kept in zip(pieces, may, strict=True) if kept)
+
+
 def test_the_same_pages_as_in_the_records(capture: Any, tmp_path: Path) -> None:
     """The kernel's own list and records, taken at almost the same moment: kind by kind, stack by stack."""
     if not capture.has("page_owner_stacks.txt") or not capture.has("page_owner.txt"):
         pytest.skip("this kernel has no such list, or its texts are not in the capture")
     tables = []
     for name in ("page_owner_stacks.txt", "page_owner.txt"):
-        (tmp_path / name).write_bytes(capture.read(name))
+        text = capture.read(name)
+        (tmp_path / name).write_bytes(listed_records(text) if capture.version == "7.2" else text)
         tables.append(text_snapshot(tmp_path / name))
     listed, records = tables
     # What was allocated before page_owner was up is in no list.

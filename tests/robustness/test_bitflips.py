@@ -31,6 +31,7 @@ def read_ranges(core: Path) -> ReadLog:
     return log
 
 
+@pytest.mark.two_kernels
 def test_flips(capture, tmp_path: Path, pytestconfig: pytest.Config) -> None:
     core = tmp_path / "core"
     shutil.copy(capture.core, core)

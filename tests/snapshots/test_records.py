@@ -18,6 +18,8 @@ from pageowner.snapshot.store import load_snapshot
 from tests.commands.lines import SNAPSHOT
 from tests.conftest import Capture
 
+pytestmark = pytest.mark.two_kernels
+
 FILTERS = (
     ("--kind", "slab"),
     ("--kind", "anon", "--kind", "file"),

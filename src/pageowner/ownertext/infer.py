@@ -50,7 +50,7 @@ WORDS: tuple[tuple[str, str], ...] = (
     (
         "IO_URING_PAGE",
         r"io_uring_setup|io_allocate_scq_urings"
-        r"|io_region_allocate\w*|io_pages_map|io_mem_alloc\w*",
+        r"|io_region_allocate\w*|io_create_region\w*|io_pages_map|io_mem_alloc\w*",
     ),
     ("AIO_RING_PAGE", r"aio_setup_ring|ioctx_alloc"),
     ("SECRETMEM_PAGE", r"secretmem_fault"),

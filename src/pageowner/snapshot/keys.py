@@ -27,8 +27,10 @@ def stack_key(functions: Iterable[str]) -> int:
 
 
 def function(frame: str) -> str:
-    """``name [module]`` of a frame's ``%pS`` text: no offset, no size, no compiler's suffix."""
+    """``name [module]`` of a frame's ``%pS`` text, ``?`` without a symbol: no offset, size, suffix."""
     place, _, module = frame.strip().partition(" ")
+    if place.startswith("0x"):  # a module's init code, given back since: it lies elsewhere each time
+        return "?"
     name = place.partition("+")[0].partition(".")[0].removesuffix("_noprof")  # 6.10: allocation profiling
     return f"{name} {module}" if module else name
 
