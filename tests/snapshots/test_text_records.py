@@ -58,3 +58,16 @@ def test_damaged_records(text: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main(["record", "-o", str(tmp_path / "saved"), str(cut)]) == 4
     assert "damaged records are counted, but not kept" in capsys.readouterr().err
     assert main(["report", "-o", str(tmp_path / "out"), str(tmp_path / "saved")]) == 4
+
+
+def test_a_list_of_stacks(capture: Capture, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It has no records, but can be recorded and compared."""
+    if not capture.has("page_owner_stacks.txt"):
+        pytest.skip("this kernel has no list of stacks")
+    listed, saved = tmp_path / "stacks.txt", tmp_path / "saved"
+    listed.write_bytes(capture.read("page_owner_stacks.txt"))
+    made(saved, "record", str(listed))
+    assert not load_snapshot(saved).records.width
+    capsys.readouterr()
+    assert main(["diff", "--json", str(saved), str(listed)]) == 0
+    assert json.loads(capsys.readouterr().out)["owners"] == {"grew": [], "shrank": []}

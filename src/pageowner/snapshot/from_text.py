@@ -61,16 +61,16 @@ def is_text(selection: SourceSelection) -> bool:
 
 
 def text_snapshot(
-    path: Path, by: Iterable[str] = (), wanted: Filter | None = None, records: bool = False
+    path: Path, by: Iterable[str] | None = (), wanted: Filter | None = None, records: bool = False
 ) -> Snapshot:
     """The tables of the text at *path* (``-``: standard input). Kinds that it does not say are inferred.
 
-    :param by: ``node`` at most: a text does not say more.
+    :param by: ``node`` at most: a text does not say more; None for all that it says.
     :param wanted: count these records only.
     :param records: keep the tables of single records, too.
     :raises SourceError: when it cannot be read, has no records, or does not say what is asked for.
     """
-    asked = list(by)
+    asked = ["node"] if by is None else list(by)
     for name in asked:
         if name != "node":
             raise SourceError(f"{path}: a page_owner text does not say which pages belong to which {name}")
@@ -80,6 +80,7 @@ def text_snapshot(
         head, whole = begins(blocks)
         listed = StackList() if is_stack_list(head) else None
         if listed is not None:
+            asked = [] if by is None else asked
             if wanted or asked:
                 raise SourceError(f"{path} is a list of stacks and says no more than how many pages each has")
             found.add_list(listed, whole)

@@ -60,7 +60,7 @@ def read_everything(
     :raises SourceError: when it cannot be read.
     """
     if is_text(selection) and selection.path is not None:
-        return text_snapshot(selection.path, ["node"], wanted, records)
+        return text_snapshot(selection.path, None, wanted, records)
     if selection.kind == "path" and selection.path is not None and is_snapshot(selection.path):
         loaded = load_snapshot(selection.path)
         return part_of(loaded, wanted) if wanted else loaded
