@@ -28,7 +28,8 @@ echo start $(now)
 echo start-end $(now)
 {python} -m pageowner report -k > /tmp/report 2> /dev/null
 echo report-end $(now)
-dd if=/sys/kernel/debug/page_owner of=/tmp/words bs=4096 iflag=skip_bytes skip={skip} count={words} 2>/dev/null
+words=/sys/kernel/debug/page_owner
+dd if=$words of=/tmp/words bs=4096 iflag=skip_bytes skip={skip} count={words} 2>/dev/null
 echo cat-end $(now)
 echo ours $(grep -c ^PFN /tmp/report)
 echo theirs $(grep -c ^PFN /tmp/words)
