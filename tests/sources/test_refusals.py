@@ -94,8 +94,16 @@ def test_a_kdump_of_another_machine(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "is a dump of another architecture (s390x)" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [["check"], ["explain", "0x1000"], ["layers"]], ids=" ".join)
-@pytest.mark.parametrize("kind", ["text", "snapshot"])
+@pytest.mark.parametrize(
+    ("kind", "command"),
+    [
+        ("text", ["check"]),
+        ("text", ["explain", "0x1000"]),
+        ("text", ["layers"]),
+        ("snapshot", ["check"]),
+        ("snapshot", ["layers"]),
+    ],
+)
 def test_what_has_no_memory_in_it(
     tmp_path: Path, command: list[str], kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
