@@ -7,6 +7,7 @@ A helper that misses a global may fall back without a word, so the answers are c
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
@@ -165,14 +166,18 @@ def _stacks(prog: Program) -> list[Any]:
 
 
 def _counters(prog: Program) -> list[int]:
+    more = []
+    with suppress(LookupError):  # before 5.12 drgn adds up an array whose length only debug information has
+        prog.constant("NR_SWAPCACHE")
+        more = [linux.total_swapcache_pages(prog)]
     return [
+        *more,
         linux.totalram_pages(prog),
         linux.nr_free_pages(prog),
         linux.global_node_page_state(prog, prog["NR_FILE_PAGES"]),
         linux.global_vm_event_state(prog, prog["PGFAULT"]),
         linux.vm_commit_limit(prog),
         linux.vm_memory_committed(prog),
-        linux.total_swapcache_pages(prog),
         linux.hugetlb_total_pages(prog),
     ]
 

@@ -62,7 +62,8 @@ def _shape(kind: Type, depth: int = 0) -> Any:
         ]
         return kind.kind, kind.size, members
     if kind.kind == TypeKind.ENUM:
-        return kind.tag, [(one.name, one.value) for one in kind.enumerators or ()]
+        # BTF of kernels before 6.0 does not say whether an enum has a sign, and holds 32 bits.
+        return kind.tag, [(one.name, one.value & 0xFFFFFFFF) for one in kind.enumerators or ()]
     if kind.kind == TypeKind.ARRAY:
         length = 1
         while kind.kind == TypeKind.ARRAY:

@@ -146,7 +146,6 @@ SAME: dict[str, str] = {
     "pcpu_reserved_chunk": "struct pcpu_chunk *",
     "pcpu_base_addr": "void *",
     "pcpu_nr_populated": "unsigned long",
-    "pcpu_nr_empty_pop_pages": "int",
     "pcpu_atom_size": "int",
     "pcpu_unit_pages": "int",
     "pcpu_unit_map": "const int *",
@@ -277,6 +276,11 @@ def _always(_: Probe) -> bool:
 
 
 CHANGED: dict[str, tuple[tuple[str, Test], ...]] = {
+    # 5.9 to 5.13: chunks charged to memcgs were apart
+    "pcpu_nr_empty_pop_pages": (
+        ("int [2]", lambda has: has.type("enum pcpu_chunk_type")),
+        ("int", _always),
+    ),
     # 6.17: allocated at boot, its length an option (stack_depot_max_pools)
     "stack_pools": (
         ("void **", lambda has: has.symbol("stack_max_pools")),
