@@ -221,12 +221,7 @@ class TopApp(Board):
             self.say("nothing to compare yet: this is the moment that the others are compared with")
             return
         earlier, later = sorted((mark, shown), key=lambda moment: moment.number)
-
-        def work() -> None:
-            text = _difference(earlier, later)
-            self.call_from_thread(self.push_screen, text)
-
-        self.run_worker(work, thread=True, group="diff")
+        self.in_thread(lambda: _difference(earlier, later), self.push_screen)
 
     def action_explain(self) -> None:
         """Ask for a page, and tell everything about it."""

@@ -7,6 +7,7 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from rich.text import Text
 from textual import events
@@ -24,6 +25,7 @@ from pageowner.tui.shown import shown
 from pageowner.tui.table import OwnerTable
 from pageowner.tui.view import Rows
 
+T = TypeVar("T")
 _TICK = 0.5
 _TREND_NEEDS = 110
 
@@ -41,6 +43,7 @@ class Board(App[None]):
         self.asking = 0
         """Questions that the child has not answered yet."""
         self._asked = 0.0
+        self._working = 0
         self.unit = "human"
         self.inside: list[str] = []
         """Keys of the rows that were entered on the way here, for the way back."""
@@ -116,6 +119,21 @@ class Board(App[None]):
 
         self.run_worker(work, thread=True, group="child")
 
+    def in_thread(self, work: Callable[[], T], then: Callable[[T], object]) -> None:
+        """Do *work* in a thread; *then* gets what it returns here."""
+        self._working += 1
+
+        def run() -> None:
+            result = work()
+            if not self.session.client.closed:
+                self.call_from_thread(self._worked, result, then)
+
+        self.run_worker(run, thread=True, group="work")
+
+    def _worked(self, result: T, then: Callable[[T], object]) -> None:
+        self._working -= 1
+        then(result)
+
     def _answered(self, answer: Answer, then: Callable[[Answer], None]) -> None:
         self.asking -= 1
         then(answer)
@@ -125,7 +143,7 @@ class Board(App[None]):
     @property
     def settled(self) -> bool:
         """Whether nothing is being asked or worked out."""
-        return not (self.asking or self._computing)
+        return not (self.asking or self._computing or self._working)
 
     def refresh_rows(self) -> None:
         """Work out the rows anew, in a thread: there may be many."""
