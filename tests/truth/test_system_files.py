@@ -40,7 +40,7 @@ ALLOWED: dict[str, set[str]] = {
     "ZERO_PAGE": {"zero_page"},
     "HUGE_ZERO_PAGE": {"zero_page"},
     "PAGE_TABLE_PAGE": {"pgtable", ""},  # the upper levels, and the kernel's own, have no type
-    "OFFLINE_PAGE": {"offline", "nopage"},  # of a balloon; of a memory block
+    "OFFLINE_PAGE": {"offline", "nopage", ""},  # of a balloon; of a memory block, and the same in 7.2
     "RESERVED_PAGE": {"", "nopage"},
     "KERNEL_IMAGE_PAGE": CACHE_CELLS,  # the vdso is mapped
     "ZSMALLOC_PAGE": CACHE_CELLS,  # until 6.11 zsmalloc keeps an offset where mapcounts are
@@ -119,11 +119,12 @@ def taken_since(capture: Any) -> list[int]:
     flags = np.frombuffer(capture.read("kpageflags.bin"), np.uint64)
     count = np.frombuffer(capture.read("kpagecount.bin"), np.uint64)
     names = cells(flags)
-    unused = np.isin(names, ["", "buddy"]) & (count == 0)
-    taken_up = Machine(kernel).pages().filter(pl.col("word").is_in(["SLAB_PAGE", "GUARD_PAGE"]))
+    unused = np.isin(names, ["", "buddy", "pgtable"]) & (count == 0)
+    young = ["SLAB_PAGE", "LARGE_KMALLOC_PAGE", "GUARD_PAGE"]
+    taken_up = Machine(kernel).pages().filter(pl.col("word").is_in(young))
     rows = taken_up.select("pfn", "n", "word").iter_rows()
     each = [(pfn + i, word) for pfn, n, word in rows for i in range(n) if pfn + i < len(flags)]
-    now = [pfn for pfn, word in each if word == "SLAB_PAGE" or names[pfn] == "buddy"]
+    now = [pfn for pfn, word in each if names[pfn] == "buddy" or (word == "SLAB_PAGE" and unused[pfn])]
     memory = kernel.memo(read_process_memory)
     found = memory.mappings.of_blocks(np.array([0]), np.array([len(flags)]))
     saver = memory.mms.lowest_tgid[found.mm] == 1
