@@ -195,6 +195,11 @@ class Mappings:
         down = np.bincount(np.clip(first + length, 0, n), times, n + 1)
         return (up - down).astype(np.int64)
 
+    def part(self, start: int, end: int) -> Mappings:
+        """Only the runs that may overlap PFNs *start* … *end*, without copying; swap entries as they are."""
+        near = (tier.part(start, end) for tier in self.tiers)
+        return replace(self, tiers=tuple(tier for tier in near if len(tier.pfn)))
+
     def candidates(self, pfn: I64, n: I64) -> I64:
         """An upper bound, per block, of the rows that :meth:`of_blocks` works on: to cut work into pieces."""
         total = np.zeros(len(pfn), np.int64)
@@ -211,10 +216,9 @@ class Mappings:
         """All runs that overlap the blocks [pfn, pfn + n), int64[k] each, cut to the blocks."""
         if not len(pfn):
             return _empty()
-        first, end = int(pfn.min()), int((pfn + n).max())
         # Blocks are of one section, mostly: a narrow part of each tier.
-        near = (tier.part(first, end) for tier in self.tiers)
-        parts = [self._of_tier(tier, pfn, pfn + n) for tier in near if len(tier.pfn)]
+        near = self.part(int(pfn.min()), int((pfn + n).max()))
+        parts = [self._of_tier(tier, pfn, pfn + n) for tier in near.tiers]
         return _join([*parts, _empty()])
 
     def _of_tier(self, tier: Tier, start: I64, end: I64) -> Overlaps:

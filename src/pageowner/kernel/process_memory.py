@@ -84,7 +84,11 @@ class ProcessMemory:
         start, size = int(pfn.min()), int(pfn.max() - pfn.min()) + 1
         if size > _CLOSE * len(pfn):
             return None
-        runs = self.mappings.of_blocks(np.array([start]), np.array([size]))
+        near, block = self.mappings.part(start, start + size), (np.array([start]), np.array([size]))
+        # Shared by many processes: before so many rows are made.
+        if int(near.candidates(*block)[0]) > _CLOSE * size:
+            return None
+        runs = near.of_blocks(*block)
         if int(runs.n.sum()) > _CLOSE * size:
             return None
         # The lowest mm last: of several values for one place numpy keeps the last.
