@@ -22,19 +22,14 @@ pytestmark = pytest.mark.two_kernels
 
 FILTERS = (
     ("--kind", "slab"),
-    ("--kind", "anon", "--kind", "file"),
-    ("--owner", "kmalloc-*"),
     ("--comm", "w_*", "--order", "0"),
     ("--order", "1-9", "--comm", "*", "--migrate-type", "Movable"),
     ("--gfp", "__GFP_ZERO|__GFP_COMP"),
     ("--cgroup", "*"),
     ("--node", "0", "--zone", "DMA32", "--kind", "slab"),
     ("--function", "*alloc_slab*"),
-    ("--module", "*"),
     ("--cma", "*", "--comm", "*"),
-    ("--older", "2"),
     ("--younger", "1s"),
-    ("--tgid", "1", "--kind", "page_table"),
 )
 _HEADER = re.compile(rb"^Page allocated via order (\d+),", re.MULTILINE)
 _OTHERS = re.compile(rb" \+(\d+) pages of \d+ other owners$", re.MULTILINE)
