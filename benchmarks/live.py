@@ -17,10 +17,10 @@ from pathlib import Path
 import pageowner
 from lab import guests
 
-WORDS, MIDDLE_PFN = 10_000, 1 << 18
+WORDS, MIDDLE_PFN = 10_000, 1 << 16
 SCRIPT = """
 export PYTHONPATH={src} PYTHONDONTWRITEBYTECODE=1
-dd if=/dev/zero of=/tmp/filling bs=1M count=480 2>/dev/null
+dd if=/dev/zero of=/tmp/filling bs=1M count=640 2>/dev/null
 now() {{ cut -d' ' -f1 /proc/uptime; }}
 {python} -m pageowner layers --demo > /dev/null 2>&1
 echo start $(now)
