@@ -26,7 +26,7 @@ REPORT = ("report", "--mappings")
 FIXED = (SUMMARY, REPORT, ("check",), ("doctor", "--json"))
 # Pages of these kinds are explained: typed, walked, mapped, of a file in memory.
 EXPLAINED = ("SLAB_PAGE", "PAGE_TABLE_PAGE", "ANON_PAGE", "SHMEM_PAGE")
-RECORD = re.compile(r"^(?P<line>(?P<word>[A-Z_]+_PAGE)\b.*)\n(?:MAPPED .*\n)*PFN 0x(?P<pfn>[0-9a-f]+) ", re.M)
+RECORD = re.compile(r"^(?P<line>(?P<word>[A-Z_]+_PAGE)\b.*)\n(?:MAPPED .*\n)*PFN (?P<pfn>\w+) ", re.M)
 
 
 @contextmanager
@@ -69,7 +69,7 @@ def ask(words: tuple[str, ...], source: list[str]) -> Answer:
 
 def last_of_kinds(report: str) -> dict[str, tuple[int, str]]:
     """Kind -> PFN and owner line of the last record of each of EXPLAINED: of a long-lived part of memory."""
-    found = {match["word"]: (int(match["pfn"], 16), match["line"]) for match in RECORD.finditer(report)}
+    found = {match["word"]: (int(match["pfn"], 0), match["line"]) for match in RECORD.finditer(report)}
     return {word: found[word] for word in EXPLAINED if word in found}
 
 

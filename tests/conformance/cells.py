@@ -52,7 +52,12 @@ class Cell:
 
 CELLS = [Cell(v, s, t) for v in KERNELS for s in SOURCES for t in TYPES]
 # What cannot be: cell -> the command that fails, and the limit of another project behind it. At most four.
-MARKED: dict[Cell, tuple[str, str]] = {}
+_SLABS = "makedumpfile 1.7.8, the newest, does not know 7.2 and drops slab pages: counted, status 4"
+MARKED: dict[Cell, tuple[str, str]] = {
+    Cell("7.2", source, types): ("summary --json -n 1000000", _SLABS)
+    for source in ("filtered", "filtered-elf")
+    for types in TYPES
+}
 
 
 # What has been seen to pass, at the last run of each: kernel -> types -> sources.
@@ -61,7 +66,8 @@ PASSED: dict[str, dict[str, tuple[str, ...]]] = {
         "btf": tuple(name for name in SOURCES if name != "live"),
         "dwarf": tuple(name for name in SOURCES if name not in ("live", "elf-bare")),
     },
-    "6.1": {"btf": ("qmp", "qmp-bare", "elf", "elf-bare", "zlib", "lzo")},
+    "6.1": {"btf": tuple(name for name in SOURCES if name != "live")},
+    "7.2": {"btf": ("qmp", "elf", "zlib")},
 }
 
 
