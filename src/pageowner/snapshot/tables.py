@@ -171,7 +171,8 @@ def _coverage_lines(coverage: Coverage) -> list[str]:
         (
             coverage.structures,
             "pages of kernel structures are excluded from the dump, so names are missing: "
-            "makedumpfile before 1.7.8 does that to kernels since 6.10, and 1.7.8 to 7.2; dump again with a newer one",
+            "makedumpfile before 1.7.8 does that to kernels since 6.10, and 1.7.8 to 7.2; "
+            "dump again with a newer one",
         ),
         (coverage.changed, "pages changed while being read"),
         (coverage.torn, "struct pages contradict each other"),
