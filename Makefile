@@ -68,7 +68,9 @@ fixtures: captures
 	done
 	cp tests/fixtures/6.12/core.xz src/pageowner/data/demo.core.xz
 
-LAB_VERSIONS = $(if $(filter all,$(KERNELS)),$(shell $(PY) -c 'import lab.capture as c; print(*c.VARIANTS)'),$(KERNELS))
+ALL = $(shell $(PY) -c 'import lab.capture as c; print(*c.VARIANTS)')
+fixtures: ALL = $(shell $(PY) -c 'import lab.kernels as k; print(*k.KERNELS)')
+LAB_VERSIONS = $(if $(filter all,$(KERNELS)),$(ALL),$(KERNELS))
 
 # Time is measured: nothing else should run meanwhile.
 bench: $(VENV)/.tests

@@ -32,7 +32,6 @@ PRESENT, SWAPPED = np.uint64(1 << 63), np.uint64(1 << 62)
 PFN_MASK = np.uint64((1 << 55) - 1)
 # These are at work while the capture is taken.
 BUSY = {"save", "init"}
-VM_PFNMAP = 0x400
 
 
 @dataclass

@@ -27,8 +27,8 @@ def add_source_options(parser: Parser, positional: bool = True) -> None:
     group.add_argument("--demo", action="store_true", help="the small real core that the package carries")
     group.add_argument(
         "-s", "--symbols", type=Path, metavar="VMLINUX",
-        help="take types and symbols from this vmlinux (never needed); auto: from an installed debug package, "
-        "or from debuginfod if DEBUGINFOD_URLS is set",
+        help="take types and symbols from this vmlinux (never needed); "
+        "auto: from an installed debug package, or from debuginfod if DEBUGINFOD_URLS is set",
     )  # fmt: skip
     group.add_argument(
         "--kallsyms", type=Path, metavar="FILE",
