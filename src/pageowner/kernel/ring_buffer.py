@@ -10,6 +10,7 @@ import drgn
 import numpy as np
 import numpy.typing as npt
 
+from pageowner.errors import LayoutError
 from pageowner.kernel.arrays import gather_words
 from pageowner.kernel.lists import list_structs
 from pageowner.kernel.target import PAGE_SHIFT, Kernel
@@ -132,9 +133,7 @@ def _spare(kernel: Kernel, rings: U64) -> tuple[I64, U64]:
     for name in ("free_page.data", "free_page", "meta_page"):
         try:
             dtype = kernel.dtype(_PER_CPU, {"page": name})
-        except (LookupError, TypeError):  # until 6.2 free_page was a pointer, with no members
-            continue
-        if dtype["page"].itemsize != 8:
+        except (LookupError, TypeError, LayoutError):  # until 6.2 free_page was a pointer, with no members
             continue
         rows, ok = kernel.gather(rings, dtype)
         has = np.flatnonzero(ok & (rows["page"] != 0))

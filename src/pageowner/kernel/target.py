@@ -126,9 +126,10 @@ class Kernel:
 
         *fields* maps our column name to the member's name, or to several names, newest first.
         Integer, pointer and enum members get the integer dtype of their size and sign; arrays of
-        char become ``S<n>``; other members an opaque ``V<n>``. The itemsize is that of the type.
+        char become ``S<n>``. The itemsize is that of the type.
 
         :raises LookupError: when the type or a member is missing.
+        :raises LayoutError: when a member is no number, as damaged type information may have it.
         """
         type_ = self.prog.type(type_name)
         names, formats, offsets = [], [], []
@@ -318,8 +319,6 @@ def _numpy_format(type_: drgn.Type) -> str:
     if size in (1, 2, 4, 8):
         signed = type_.kind == drgn.TypeKind.INT and type_.is_signed
         return f"<{'i' if signed else 'u'}{size}"
-    if type_.kind in (drgn.TypeKind.STRUCT, drgn.TypeKind.UNION, drgn.TypeKind.ARRAY):
-        return f"V{size}"
     # Damaged type information: arithmetic on such a column would fail who knows where.
     raise LayoutError(f"the target's type information gives a number of {size} bytes (`{type_.type_name()}`)")
 
