@@ -8,10 +8,13 @@ polars, drgn or rich before ``run``: that keeps ``pageowner --help`` quick.
 
 from __future__ import annotations
 
+import atexit
 import importlib
+import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -57,9 +60,19 @@ class Command(Protocol):
 
 def entry() -> None:
     """The console script."""
-    status = main(sys.argv[1:])
+    ended: list[int] = []
+    atexit.register(_leave, ended)  # the first to be registered is the last to be called
+    ended.append(main(sys.argv[1:]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is said: nothing is left to interrupt
-    sys.exit(status)
+    sys.exit(ended[0])
+
+
+def _leave(ended: list[int]) -> None:
+    """After a Ctrl-C during an exec(), such as dataclasses do, Python 3.11 would end by the signal itself."""
+    if ended == [policy.INTERRUPTED]:
+        with suppress(OSError):
+            sys.stdout.flush()
+        os._exit(policy.INTERRUPTED)
 
 
 def main(argv: Sequence[str]) -> int:

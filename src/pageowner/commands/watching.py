@@ -26,7 +26,7 @@ class Watching(Watch):
     def __init__(self, keeps: bool) -> None:
         """*keeps*: what was read before Ctrl-C is of use to the user."""
         self._keeps = keeps
-        self._reading = self._stopped = False
+        self._reading = self._stopped = self._swallowed = False
         self._bar: Progress | None = None
         self._shows = sys.stderr is not None and sys.stderr.isatty()
         self._since = time.monotonic()
@@ -41,6 +41,8 @@ class Watching(Watch):
         if not self._reading:
             self._reading = True
             self.listen()
+        if self._swallowed:
+            raise KeyboardInterrupt
         return self._stopped
 
     @property
@@ -49,7 +51,7 @@ class Watching(Watch):
         return self._stopped
 
     def listen(self) -> None:
-        """Take Ctrl-C over. Anew when pages are read: polars, once imported, would stop at it by itself."""
+        """Take Ctrl-C over; anew when pages are read, for what a library may have done meanwhile."""
         with suppress(ValueError):  # not the main thread: whoever called us has to deal with signals
             signal.signal(signal.SIGINT, self.on_interrupt)
 
@@ -58,6 +60,13 @@ class Watching(Watch):
         if not (self._keeps and self._reading) or self._stopped:
             raise KeyboardInterrupt
         self._stopped = True
+
+    def on_unraisable(self, unraisable: sys.UnraisableHookArgs) -> None:
+        """A Ctrl-C that came while a library was calling back into Python ends the command a little later."""
+        if issubclass(unraisable.exc_type, KeyboardInterrupt):
+            self._swallowed = True
+        else:
+            sys.__unraisablehook__(unraisable)
 
     def _show(self, stage: str, done: int, total: int) -> None:
         if self._bar is None:
@@ -78,15 +87,29 @@ class Watching(Watch):
         self._shows = False
 
 
+def _import_polars() -> None:
+    """Now, while Ctrl-C waits: on its import polars takes the signal over, and would end us by it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        import polars  # noqa: F401
+    finally:
+        with suppress(ValueError):  # not the main thread
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 @contextmanager
 def watching(keeps: bool) -> Iterator[Watching]:
     """A watch for the kernels that the block opens; *keeps* as above."""
     watch, before = Watching(keeps), signal.getsignal(signal.SIGINT)
+    hook, sys.unraisablehook = sys.unraisablehook, watch.on_unraisable
     token = LOOKING.set(watch)
+    _import_polars()
     watch.listen()
     try:
         yield watch
     finally:
+        sys.unraisablehook = hook
         watch.end()
         LOOKING.reset(token)
         with suppress(ValueError):
