@@ -15,11 +15,10 @@ import tempfile
 from pathlib import Path
 
 import pageowner
-from lab import guests
+from lab import guest_python, guests
 
 WORDS, MIDDLE_PFN = 10_000, 1 << 16
 SCRIPT = """
-export PYTHONPATH={src} PYTHONDONTWRITEBYTECODE=1
 dd if=/dev/zero of=/tmp/filling bs=1M count=640 2>/dev/null
 now() {{ cut -d' ' -f1 /proc/uptime; }}
 {python} -m pageowner layers --demo > /dev/null 2>&1
@@ -39,7 +38,8 @@ echo theirs $(grep -c ^PFN /tmp/words)
 def main() -> None:
     src = Path(pageowner.__file__).parent.parent
     with tempfile.TemporaryDirectory() as folder:
-        script = SCRIPT.format(src=src, python=sys.executable, words=WORDS, skip=MIDDLE_PFN)
+        script = SCRIPT.format(python=sys.executable, words=WORDS, skip=MIDDLE_PFN)
+        script = guest_python.environment(src) + script
         output = guests.running(Path(folder), "6.12", script, mib=2048)
     at = {name: float(value) for name, value in (line.split() for line in output.splitlines())}
     if at["status"]:

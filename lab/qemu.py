@@ -11,8 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# KVM is not used on purpose: software emulation gives the same guest everywhere.
-ACCEL = ["-accel", "tcg,thread=multi", "-cpu", "max"]
+# KVM is not used on purpose: software emulation gives the same guest everywhere. AVX2 is emulated wrongly
+# (lab/guest_python.py).
+ACCEL = ["-accel", "tcg,thread=multi", "-cpu", "max,-avx2"]
 # Memory sections are 128 MiB: the nodes' border lies on one.
 NODE_MIB = (256, 128)
 

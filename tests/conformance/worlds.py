@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import dumpfile, guests, kernels
+from lab import dumpfile, guest_python, guests, kernels
 from tests.conformance.cells import SOURCES, Cell, Source
 from tests.sources import kdumpwriter
 
@@ -25,7 +25,6 @@ ROOT = Path(__file__).parents[2]
 # Debug information is read through 9p, by an emulated machine.
 SECONDS = 3000.0
 LIVE = """
-export PYTHONPATH={root}/src PYTHONDONTWRITEBYTECODE=1
 {python} {answers} /tmp/work/live-btf
 [ -n "{vmlinux}" ] && {python} {answers} /tmp/work/live-dwarf -s "{vmlinux}"
 """
@@ -101,8 +100,8 @@ class World:
         """The core of a guest in which the live source has just been asked."""
         work = self.folder / "live"
         work.mkdir(exist_ok=True)
-        script = LIVE.format(
-            root=ROOT, python=sys.executable, answers=ANSWERS, vmlinux=self.built.vmlinux or ""
+        script = guest_python.environment(ROOT / "src") + LIVE.format(
+            python=sys.executable, answers=ANSWERS, vmlinux=self.built.vmlinux or ""
         )
         with guests.scripted(work, self.version, script, words="page_owner=on", mib=1024) as guest:
             guest.wait_for(guests.DONE, SECONDS)
