@@ -9,6 +9,8 @@ def escape(text: str | bytes, also: str = "") -> str:
 
     Strings are taken as the operating system's (invalid bytes as surrogates, PEP 383).
     """
+    if isinstance(text, str) and text.isascii() and text.isprintable() and not set(text) & {"\\", *also}:
+        return text
     raw = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
     decoded = raw.decode("utf-8", "surrogateescape")
     return "".join(_character(c, also) for c in decoded)

@@ -44,7 +44,7 @@ def address(node: int) -> int:
 
 def kernel(links: dict[int, int | None]) -> Any:
     fake = Links(links)
-    return SimpleNamespace(read=fake.read, gather=fake.gather, links=fake)
+    return SimpleNamespace(read=fake.read, gather=fake.gather, links=fake, live=False)
 
 
 def heads(*nodes: int) -> Any:
@@ -55,7 +55,7 @@ def ring(*nodes: int) -> dict[int, int | None]:
     return dict(zip(nodes, [*nodes[1:], nodes[0]], strict=True))
 
 
-@given(st.lists(st.integers(0, 12), max_size=20))
+@given(st.lists(st.integers(0, 12), max_size=80))
 def test_every_element_of_every_list_in_order(lengths: list[int]) -> None:
     links: dict[int, int | None] = {}
     first = []

@@ -102,7 +102,7 @@ def _printk(kernel: Kernel) -> Iterator[Piece]:
 def _resources(kernel: Kernel) -> Iterator[Piece]:
     """The structs of the early resources (and those of drivers, which are in slabs)."""
     size = int(kernel.type("struct resource").size or 0)
-    for address in read_iomem(kernel)["address"].to_list():
+    for address in kernel.memo(read_iomem)["address"].to_list():
         yield "iomem resources", address, size
 
 

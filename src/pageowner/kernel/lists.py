@@ -3,21 +3,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import drgn
 import numpy as np
 import numpy.typing as npt
 
-from pageowner.kernel.target import Kernel
+from pageowner.kernel.target import PAGE_SHIFT, PAGE_SIZE, Kernel
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 
 POINTER = np.dtype("<u8")
 LIMIT = 1 << 22  # pid_max is at most this; no list here is longer
-# Below this many lists, one read per element is cheaper than a gather of few.
-FEW = 8
+# Up to this many lists are followed one after the other: a gather of few costs more than their reads.
+FEW = 32
+_PAGES_KEPT = 256
 
 
 @dataclass(frozen=True)
@@ -56,25 +59,59 @@ def _walk(kernel: Kernel, first: U64, ends: U64, offset: int, limit: int) -> Wal
         broken += int(np.count_nonzero(lost & (node != ends[owner])))
         live = np.flatnonzero((node != ends[owner]) & ~lost)
         owner, node, mark = owner[live], node[live], mark[live]
-        total += len(node)
-        if not len(node) or total > limit:
+        if len(node) <= FEW or total + len(node) > limit:
             break
+        total += len(node)
         nodes.append(node)
         owners.append(owner)
         if step & (step - 1) == 0:
             mark = node
         step += 1
-        node = _next(kernel, node, offset)
+        node, _ = kernel.gather(node + np.uint64(offset), POINTER)
+    pointer = _pointers(kernel)
+    for which, start in zip(owner.tolist(), node.tolist(), strict=True):
+        found, ended = _follow(pointer, start, int(ends[which]), offset, limit - total)
+        nodes.append(np.array(found, np.uint64))
+        owners.append(np.full(len(found), which))
+        total, broken = total + len(found), broken + (not ended)
     flat = np.concatenate([np.empty(0, np.int64), *owners])
     order = np.argsort(flat, kind="stable")
     flat_nodes = np.concatenate([np.empty(0, np.uint64), *nodes])
-    return _distinct(flat[order], flat_nodes[order], broken + len(owner))
+    return _distinct(flat[order], flat_nodes[order], broken)
 
 
-def _next(kernel: Kernel, node: U64, offset: int) -> U64:
-    if len(node) > FEW:
-        return kernel.gather(node + np.uint64(offset), POINTER)[0]
-    return np.array([_pointer(kernel, int(address) + offset) for address in node.tolist()], np.uint64)
+def _follow(
+    pointer: Callable[[int], int], node: int, end: int, offset: int, room: int
+) -> tuple[list[int], bool]:
+    """The nodes from *node* on, *room* at most, and whether they led to *end*."""
+    met: dict[int, None] = {}
+    while node != end:
+        if not node or node in met or len(met) >= room:
+            return list(met), False
+        met[node] = None
+        node = pointer((node + offset) % (1 << 64))
+    return list(met), True
+
+
+def _pointers(kernel: Kernel) -> Callable[[int], int]:
+    """Reads the pointer at an address (0: unreadable), and keeps its page: others are mostly near.
+
+    Not on a live kernel, whose lists change meanwhile.
+    """
+
+    @lru_cache(maxsize=_PAGES_KEPT)
+    def page(number: int) -> bytes:
+        try:
+            return kernel.read(number << PAGE_SHIFT, PAGE_SIZE)
+        except (drgn.FaultError, OverflowError, ValueError):
+            return b""
+
+    def pointer(address: int) -> int:
+        at = address % PAGE_SIZE
+        data = b"" if kernel.live or at > PAGE_SIZE - 8 else page(address >> PAGE_SHIFT)
+        return int.from_bytes(data[at : at + 8], "little") if data else _pointer(kernel, address)
+
+    return pointer
 
 
 def _pointer(kernel: Kernel, address: int) -> int:

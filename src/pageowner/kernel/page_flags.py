@@ -61,6 +61,12 @@ class PageFlags:
         """``page_zonenum()`` of flags *words*, uint64[n]: index into the node's zones."""
         return self._field("zone", words)
 
+    @property
+    def place_bits(self) -> np.uint64:
+        """The bits of a flags word that say in which node and zone a page is."""
+        parts = (field for field in self.fields if field.name in ("node", "zone"))
+        return np.uint64(sum(((1 << field.width) - 1) << field.shift for field in parts))
+
     def _field(self, name: str, words: U64) -> U64:
         for field in self.fields:
             if field.name == name:

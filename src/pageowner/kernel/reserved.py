@@ -58,7 +58,7 @@ class ReservedNames:
 
 def read_reserved_names(kernel: Kernel) -> ReservedNames:
     """The names of everything that can be reserved on *kernel*."""
-    iomem = read_iomem(kernel)
+    iomem = kernel.memo(read_iomem)
     # Of RAM only what lies in it has a name; the image is another layer's.
     inner = iomem.filter(~((pl.col("depth") == 0) & pl.col("name").str.starts_with("System RAM")))
     reached = _reached(kernel)

@@ -23,6 +23,15 @@ def runs_of(pfns: I64) -> tuple[I64, I64]:
     return good[starts], np.diff(np.append(starts, len(good)))
 
 
+def run_starts(*columns: npt.NDArray[Any]) -> I64:
+    """Where runs of rows begin that are alike in all *columns*, arrays of one length."""
+    changed = np.ones(len(columns[0]), np.bool_)
+    changed[1:] = False
+    for column in columns:
+        changed[1:] |= column[1:] != column[:-1]
+    return np.flatnonzero(changed)
+
+
 def distinct(values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[np.intp]]:
     """``np.unique(values, return_inverse=True)``, quick where neighbours are mostly equal, as pages' are."""
     starts = np.flatnonzero(np.append(True, values[1:] != values[:-1])) if len(values) else np.empty(0, int)

@@ -228,7 +228,7 @@ class Kernel:
             self.read_log(address, size, True)
         return bytes(self.prog.read(address, size, True))
 
-    def read_pieces(self, address: int, size: int, fill: int = 0) -> tuple[bytearray, Bools]:
+    def read_pieces(self, address: int, size: int, fill: int = 0) -> tuple[bytes | bytearray, Bools]:
         """*size* bytes at *address*, read around the pages that fault.
 
         :returns: the bytes, unreadable pages filled with *fill*, and one bool per page of the target
@@ -236,8 +236,10 @@ class Kernel:
         """
         first = address >> PAGE_SHIFT
         pages = ((address + size - 1) >> PAGE_SHIFT) - first + 1 if size else 0
-        data = bytearray([fill]) * size
-        ok = np.zeros(pages, np.bool_)
+        try:
+            return self.read(address, size), np.ones(pages, np.bool_)
+        except (drgn.FaultError, OverflowError, ValueError):
+            data, ok = bytearray([fill]) * size, np.zeros(pages, np.bool_)
         _read_around(self.read, address, data, 0, size, ok, first)
         return data, ok
 

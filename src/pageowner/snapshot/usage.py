@@ -3,18 +3,39 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from pageowner.kernel.page_flags import read_page_flags
+from pageowner.kernel.runs import run_starts
 from pageowner.snapshot.claims import UNCLAIMED
 from pageowner.snapshot.keys import NOTHING, owner_key
 from pageowner.snapshot.reclaimable import Reclaimable
 from pageowner.snapshot.scan import Scan, SectionScan
 from pageowner.snapshot.stack_names import StackNames
 
+I64 = npt.NDArray[np.int64]
+U32 = npt.NDArray[np.uint32]
+U64 = npt.NDArray[np.uint64]
+
 _BY = ("layer", "row", "handle", "node", "zone", "order")
-_PARTS_AT_ONCE = 64
+_ROWS_AT_ONCE = 1 << 17
+_PART_SCHEMA: dict[str, Any] = {
+    "layer": pl.UInt8,
+    "row": pl.Int32,
+    "handle": pl.UInt32,
+    "node": pl.Int16,
+    "zone": pl.Int8,
+    "order": pl.Int8,
+    "pages": pl.Int64,
+    "ts": pl.UInt64,
+    "ts_max": pl.UInt64,
+    "reclaimable": pl.Int64,
+}
+_NAME_SCHEMA = {"layer": pl.UInt8, "row": pl.Int32, "id": pl.Int64, "word": pl.String, "owner": pl.String}
 
 STACK_SCHEMA = {"stack": pl.Int64, "frames": pl.String, "functions": pl.String}
 OWNER_SCHEMA = {"id": pl.Int64, "word": pl.String, "owner": pl.String, "pages": pl.Int64}
@@ -38,50 +59,50 @@ class Usage:
         self._scan = scan
         self._flags = read_page_flags(scan.kernel)
         self._reclaimable = Reclaimable(scan)
-        self._parts: list[pl.DataFrame] = []
+        self._parts = [pl.DataFrame(schema=_PART_SCHEMA)]
+        self._place_bits = self._flags.place_bits
         self._loose = 0
 
     def add(self, section: SectionScan) -> None:
         """Count the pages of one section."""
-        pages, records = section.pages, section.records
-        at = np.flatnonzero(section.layer != UNCLAIMED)
-        flags = pages.flags[at]
-        handle, stamp = np.zeros(len(at), np.uint32), np.zeros(len(at), np.uint64)
-        if records is not None:
-            allocated = records.allocated[at]
-            handle = np.where(allocated, records.rows["handle"][at], 0).astype(np.uint32)
-            times = records.column("ts_nsec")
-            stamp = stamp if times is None else np.where(allocated, times[at], 0)
-        sizes = np.append(pages.heads.n, 1)[pages.head[at]]
-        frame = pl.DataFrame(
-            {
-                "layer": section.layer[at],
-                "row": section.owner_rows()[at],
-                "handle": handle,
-                "node": self._flags.node(flags).astype(np.int16),
-                "zone": self._flags.zone(flags).astype(np.int8),
-                "order": np.log2(sizes).astype(np.int8),
-                "ts": stamp,
-                "reclaimable": self._reclaimable.of(section)[at].astype(np.int64),
-            }
-        )
-        self._parts.append(
-            _sums(frame.with_columns(pl.lit(1, pl.Int64).alias("pages"), pl.col("ts").alias("ts_max")))
-        )
-        self._loose += self._parts[-1].height
+        # Neighbours are mostly alike: polars sums runs of them, many sections at once.
+        part = self._runs(section)
+        self._parts.append(part)
+        self._loose += part.height
         # Not before there are as many new rows as summed ones: each row is summed a few times, however many.
-        if len(self._parts) > _PARTS_AT_ONCE and self._loose > self._parts[0].height:
+        if self._loose > max(_ROWS_AT_ONCE, self._parts[0].height):
             self._parts, self._loose = [_sums(pl.concat(self._parts))], 0
+
+    def _runs(self, section: SectionScan) -> pl.DataFrame:
+        """Runs of neighbouring pages that differ in nothing but their time, with the sums of each."""
+        at = np.flatnonzero(section.layer != UNCLAIMED)
+        every: slice | I64 = slice(None) if len(at) == len(section.layer) else at
+        layer, row, flags = section.layer[every], section.owner_rows()[every], section.pages.flags[every]
+        handle, stamp = _records(section, every)
+        size = np.append(section.pages.heads.n, 1)[section.pages.head[every]]
+        place = flags & self._place_bits
+        starts = run_starts(layer, row, handle, place, size)
+        if not len(starts):
+            return pl.DataFrame(schema=_PART_SCHEMA)
+        return pl.DataFrame(
+            {
+                "layer": layer[starts],
+                "row": row[starts],
+                "handle": handle[starts],
+                "node": self._flags.node(flags[starts]).astype(np.int16),
+                "zone": self._flags.zone(flags[starts]).astype(np.int8),
+                "order": np.log2(size[starts]).astype(np.int8),
+                "pages": np.diff(starts, append=len(layer)),
+                "ts": np.minimum.reduceat(stamp, starts),
+                "ts_max": np.maximum.reduceat(stamp, starts),
+                "reclaimable": np.add.reduceat(self._reclaimable.of(section)[every], starts, dtype=np.int64),
+            },
+            schema=_PART_SCHEMA,
+        )
 
     def tables(self) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
         """(usage, owners, stacks), see :data:`USAGE_SCHEMA`, :data:`OWNER_SCHEMA`, :data:`STACK_SCHEMA`."""
-        sums = (
-            _sums(pl.concat(self._parts))
-            if self._parts
-            else pl.DataFrame(schema=dict.fromkeys([*_BY, "pages", "ts", "ts_max", "reclaimable"], pl.Int64))
-        )
-        names = self.names()
-        sums = sums.cast({"layer": pl.UInt8, "row": pl.Int32, "handle": pl.UInt32})
+        sums, names = _sums(pl.concat(self._parts)), self.names()
         stacks = self._stacks(sums)
         named = sums.join(names, on=["layer", "row"], how="left")
         usage = usage_table(named.join(stacks.select("handle", "stack"), on="handle", how="left"))
@@ -92,14 +113,20 @@ class Usage:
 
     def names(self) -> pl.DataFrame:
         """``layer`` and ``row`` of each owner, its key ``id``, ``word`` and ``owner``."""
-        schema = {"layer": pl.UInt8, "row": pl.Int32, "id": pl.Int64, "word": pl.String, "owner": pl.String}
-        rows = [
-            (run.number, row, owner_key(run.word, name), run.word, name)
-            for run in self._scan.all_runs
-            if run.owners.frame.height
-            for row, name in enumerate(run.owners.frame.get_column("owner").to_list())
-        ]
-        return pl.DataFrame(rows, schema=schema, orient="row")
+        parts = [pl.DataFrame(schema=_NAME_SCHEMA)]
+        for run in self._scan.all_runs:
+            if not run.owners.frame.height:
+                continue
+            owner = run.owners.frame.get_column("owner")
+            columns = {
+                "layer": np.full(len(owner), run.number, np.uint8),
+                "row": np.arange(len(owner), dtype=np.int32),
+                "id": [owner_key(run.word, name) for name in owner.to_list()],
+                "word": pl.repeat(run.word, len(owner), dtype=pl.String, eager=True),
+                "owner": owner,
+            }
+            parts.append(pl.DataFrame(columns, schema=_NAME_SCHEMA))
+        return pl.concat(parts)
 
     def _stacks(self, sums: pl.DataFrame) -> pl.DataFrame:
         handles = sums.get_column("handle").unique()
@@ -122,6 +149,17 @@ def usage_table(named: pl.DataFrame) -> pl.DataFrame:
         .select(pl.col(name).cast(kind) for name, kind in USAGE_SCHEMA.items())
         .sort("pages", "id", "stack", "node", "zone", "order", descending=[True] + [False] * 5)
     )
+
+
+def _records(section: SectionScan, at: slice | I64) -> tuple[U32, U64]:
+    """Handle and time of the records of pages *at*: zeros for pages that are not allocated."""
+    n, records = len(section.layer[at]), section.records
+    if records is None:
+        return np.zeros(n, np.uint32), np.zeros(n, np.uint64)
+    allocated, times = records.allocated[at], records.column("ts_nsec")
+    handle = np.where(allocated, records.rows["handle"][at], 0).astype(np.uint32)
+    stamp = np.zeros(n, np.uint64) if times is None else np.where(allocated, times[at], 0)
+    return handle, stamp.astype(np.uint64)
 
 
 def _sums(frame: pl.DataFrame) -> pl.DataFrame:
