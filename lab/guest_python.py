@@ -2,8 +2,8 @@
 """What this machine's Python needs inside an emulated guest: a polars without AVX2.
 
 QEMU 7.2 emulates AVX2 wrongly: of 4,140 sorts, groups and sums (tests/sources/arithmetic.py), 317
-come out wrong with it, of polars as of numpy, and none without. So guests have none (lab/qemu.py): numpy sees to
-itself, and polars is taken in its build for old processors.
+come out wrong with it, of polars as of numpy, and none without. So guests have none (lab/qemu.py): numpy
+sees to itself, and polars is taken in its build for old processors.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Runs inside a guest (test_live.py): are sorts, groups and sums of fixed numbers those of plain Python?
 
-Where this fails, what is seen in a guest is worth nothing: QEMU 7.2 emulates AVX2 wrongly (lab/guest_python.py).
+QEMU 7.2 emulates AVX2 wrongly (lab/guest_python.py). Where this fails, nothing seen in a guest is worth much.
 """
 
 from __future__ import annotations
