@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pageowner.errors import LayoutError
+from pageowner.kernel.key_index import KeyIndex
 from pageowner.kernel.runs import distinct
 from pageowner.kernel.stackdepot import StackDepot, special_handles
 from pageowner.kernel.target import Kernel
@@ -77,6 +78,9 @@ class Callers:
     early: U32
     special: U32
     _judged: dict[int, tuple[bool, bool]] = field(default_factory=dict)
+    _index: KeyIndex = field(default_factory=KeyIndex)
+    _caller: U64 = field(default_factory=lambda: np.empty(0, np.uint64))
+    _large: Bools = field(default_factory=lambda: np.empty(0, np.bool_))
     _last: tuple[U32, tuple[U64, Bools]] | None = None
 
     def of(self, handles: U32) -> tuple[U64, Bools]:
@@ -88,11 +92,19 @@ class Callers:
 
     def _of(self, handles: U32) -> tuple[U64, Bools]:
         unique, inverse = distinct(np.asarray(handles, np.uint32))
+        new = unique[self._index.find(unique.astype(np.uint64)) < 0]
+        if len(new):
+            self._learn(new)
+        at = self._index.find(unique.astype(np.uint64))[inverse]
+        return self._caller[at], self._large[at]
+
+    def _learn(self, unique: U32) -> None:
         caller, large = np.zeros(len(unique), np.uint64), np.zeros(len(unique), np.bool_)
         plain = np.flatnonzero((unique != 0) & ~np.isin(unique, self.early) & ~np.isin(unique, self.special))
         if len(plain):
             caller[plain], large[plain] = self._judge(unique[plain])
-        return caller[inverse], large[inverse]
+        self._index.add(unique.astype(np.uint64))
+        self._caller, self._large = np.append(self._caller, caller), np.append(self._large, large)
 
     def _judge(self, handles: U32) -> tuple[U64, Bools]:
         try:

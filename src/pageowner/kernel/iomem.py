@@ -81,3 +81,11 @@ def is_ram(ranges: tuple[I64, I64], pfns: I64) -> npt.NDArray[np.bool_]:
         return np.zeros(len(pfns), np.bool_)
     at = np.searchsorted(first, pfns, "right") - 1
     return np.asarray((at >= 0) & (pfns <= last[np.maximum(at, 0)]))
+
+
+def is_ram_from(ranges: tuple[I64, I64], start: int, n: int) -> npt.NDArray[np.bool_]:
+    """:func:`is_ram` of the PFNs *start* … *start* + *n* - 1, bool[n]."""
+    ram = np.zeros(n, np.bool_)
+    for first, last in zip(*ranges, strict=True):
+        ram[max(first - start, 0) : max(last + 1 - start, 0)] = True
+    return ram

@@ -201,6 +201,11 @@ class Heads:
         return np.ascontiguousarray(self.rows["mapping"])
 
     @cached_property
+    def kinds(self) -> frozenset[int]:
+        """The codes that occur in ``type``."""
+        return frozenset(np.flatnonzero(np.bincount(self.type)).tolist())
+
+    @cached_property
     def plain(self) -> Bools:
         """No page type, in use, not torn: ``mapping`` may be read as one."""
         return np.asarray((self.type == page_type.NONE) & (self.refcount > 0) & ~self.torn)

@@ -62,6 +62,11 @@ class Records:
         """PAGE_EXT_OWNER_ALLOCATED as well: the page is allocated now."""
         return np.asarray((self.rows["ext_flags"] & np.uint64(OWNER_ALLOCATED)) != 0) & self.owner
 
+    @cached_property
+    def handle(self) -> npt.NDArray[np.uint32]:
+        """The stack of each allocated page; 0 for pages that are not allocated."""
+        return np.where(self.allocated, self.rows["handle"], 0).astype(np.uint32)
+
     @property
     def aligned(self) -> Bools:
         """The PFN is a multiple of 2^order of its own record: the first page of its block."""

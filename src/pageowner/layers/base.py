@@ -111,6 +111,8 @@ class Layer:
 
         If the layer fails, these become UNKNOWN_PAGE instead of falling through to the next layer.
         """
+        if heads.kinds.isdisjoint(self.types):
+            return np.zeros(len(heads), np.bool_)
         return any_of(heads.type, self.types)
 
     def select(self, heads: Heads, rows: npt.NDArray[np.intp]) -> Selection | None:

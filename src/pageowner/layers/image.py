@@ -33,7 +33,7 @@ class KernelImage(Layer):
     def domain(self, heads: Heads) -> Bools:
         # Init code and the gaps that alignment left are freed, and others' by now: they lost PG_reserved.
         reserved = (heads.flags & np.uint64(flag_mask(self.kernel, "PG_reserved"))) != 0
-        return np.asarray(reserved & (self._image.part(heads.pfn) >= 0))
+        return np.asarray(reserved & (self._image.part(heads.pfn) >= 0) if reserved.any() else reserved)
 
     def select(self, heads: Heads, rows: npt.NDArray[np.intp]) -> Selection:
         return Selection(rows, self._image.part(heads.pfn[rows]).astype(np.uint64))

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -43,9 +45,13 @@ class LargeKmalloc(_ByStack):
     line = "LARGE_KMALLOC_PAGE caller:{owner}"
     before = ("RESERVED_PAGE", "EARLY_PAGE", "NO_STACK_PAGE", "ALLOC_PAGE", "UNOWNED_PAGE")
 
+    @cached_property
+    def _has_type(self) -> bool:
+        return self.kernel.constant("PGTY_large_kmalloc") is not None
+
     def domain(self, heads: Heads) -> Bools:
         typed = heads.type == page_type.LARGE_KMALLOC
-        if typed.any() or self.kernel.constant("PGTY_large_kmalloc") is not None:
+        if typed.any() or self._has_type:
             return np.asarray(typed)
         plain = (heads.type == 0) & (heads.refcount > 0) & (heads.mapping == 0)
         hidden = self._early(heads) & heads.compound

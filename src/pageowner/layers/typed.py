@@ -41,7 +41,7 @@ class Offline(Layer):
     types = (page_type.OFFLINE, page_type.UNACCEPTED)
 
     def domain(self, heads: Heads) -> Bools:
-        return np.asarray(np.isin(heads.type, self.types) | (self._blocks(heads) >= 0))
+        return super().domain(heads) | (self._blocks(heads) >= 0)
 
     def select(self, heads: Heads, rows: npt.NDArray[np.intp]) -> Selection:
         block = self._blocks(heads)[rows]
@@ -50,6 +50,8 @@ class Offline(Layer):
     def _blocks(self, heads: Heads) -> npt.NDArray[np.int64]:
         """Number of the offline memory block that each head is in, -1 elsewhere."""
         sections, each = self._offline
+        if not len(sections):
+            return np.full(len(heads), -1, np.int64)
         number = heads.pfn // max(self._section_pages, 1)
         inside = np.isin(number, sections)
         if inside.any():

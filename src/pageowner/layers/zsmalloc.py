@@ -34,12 +34,14 @@ class Zsmalloc(Layer):
     types = (page_type.ZSMALLOC,)
 
     def domain(self, heads: Heads) -> Bools:
-        typed = heads.type == page_type.ZSMALLOC
-        return np.asarray(typed | self._movable(heads))
+        return super().domain(heads) | self._movable(heads)
 
     def _movable(self, heads: Heads) -> Bools:
+        plain = heads.mapping_bits == MOVABLE_BITS
+        if not plain.any():
+            return np.asarray(plain)
         mapping = heads.mapping - np.uint64(MOVABLE_BITS)
-        plain = (heads.type == 0) & (heads.refcount > 0) & (heads.mapping_bits == MOVABLE_BITS)
+        plain &= (heads.type == 0) & (heads.refcount > 0)
         mops = self.kernel.address("zsmalloc_mops")
         if mops is not None:  # 68f2736a8583, 6.0
             return np.asarray(plain & (mapping == np.uint64(mops)))

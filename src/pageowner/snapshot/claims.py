@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pageowner.kernel.memmap import Pages
+from pageowner.kernel.sections import Section
 from pageowner.layers.base import Claims
 
 I64 = npt.NDArray[np.int64]
@@ -66,8 +67,9 @@ class Canvas:
     def free_heads(self) -> npt.NDArray[np.bool_]:
         """Heads of which at least one page in this section is unclaimed."""
         if self._free is None:  # most layers have nothing in most sections, so it seldom changes
-            self._free = np.zeros(len(self.pages.heads), np.bool_)
-            self._free[self.pages.head[(self.layer == UNCLAIMED) & (self.pages.head >= 0)]] = True
+            free = np.zeros(len(self.pages.heads) + 1, np.bool_)  # the last is of pages without a head
+            free[self.pages.head[np.flatnonzero(self.layer == UNCLAIMED)]] = True
+            self._free = free[:-1]
         return self._free
 
     def reopen(self, pages: npt.NDArray[np.bool_]) -> None:
@@ -77,27 +79,39 @@ class Canvas:
 
     def paint(
         self, number: int, table: Table, first_row: int = 0, closed: npt.NDArray[np.bool_] | None = None
-    ) -> tuple[I64, I64]:
+    ) -> int:
         """Give each claim's pages in this section to layer *number* where nobody has them yet.
 
         :param closed: pages that this layer cannot get, bool per page of the section.
-        :returns: per claim, pages within this section, and how many of these it won.
+        :returns: pages within this section that the claims did not get.
         """
         at, inside, rows = _expand(table, self.pages)
         won = self.layer[at] == UNCLAIMED
         if closed is not None:
             won &= ~closed[at]
-        self.layer[at[won]] = number
+        if not won.all():
+            at, rows = at[won], rows[won]
+        self.layer[at] = number
         self._free = None
         # Backwards: of two claims of one table on a page, the first is to have it.
-        self.claim[at[won][::-1]] = (rows[won][::-1] + first_row).astype(np.int32)
-        wins = np.bincount(rows[won], minlength=len(table.pfn)).astype(np.int64)
-        return inside, wins
+        self.claim[at[::-1]] = rows[::-1] + first_row
+        return inside - len(at)
 
 
-def _expand(table: Table, pages: Pages) -> tuple[npt.NDArray[np.intp], I64, I64]:
-    """Page offsets in the section that the claims cover, how many each has there, and the claim of each."""
-    start, size = pages.section.start, pages.section.n
+def _expand(table: Table, pages: Pages) -> tuple[npt.NDArray[np.intp], int, I64]:
+    """Page offsets in the section that the claims cover, the claim of each, and the number of pages there,
+    those without a struct page included."""
+    at, inside, rows = _spread(table, pages.section)
+    exists = pages.valid[at]
+    return (at, inside, rows) if exists.all() else (at[exists], inside, rows[exists])
+
+
+def _spread(table: Table, section: Section) -> tuple[npt.NDArray[np.intp], int, I64]:
+    start, size = section.start, section.n
+    if len(table.n) and int(table.n.max()) == 1:  # as most are
+        at = table.pfn - start
+        rows = np.flatnonzero((at >= 0) & (at < size))
+        return at[rows], len(rows), rows
     low = np.clip(table.pfn - start, 0, size)
     high = np.clip(table.pfn + table.n - start, 0, size)
     inside = np.maximum(high - low, 0)
@@ -105,8 +119,7 @@ def _expand(table: Table, pages: Pages) -> tuple[npt.NDArray[np.intp], I64, I64]
     total = int(ends[-1]) if len(ends) else 0
     rows = np.repeat(np.arange(len(inside)), inside)
     at = np.arange(total) - np.repeat(ends - inside, inside) + np.repeat(low, inside)
-    exists = pages.valid[at]
-    return at[exists], inside, rows[exists]
+    return at, total, rows
 
 
 class Walked:

@@ -110,11 +110,14 @@ class SectionScan:
 
     def owner_rows(self) -> npt.NDArray[np.int32]:
         """Each page's row in the owners of its layer; -1 without a struct page."""
-        out = np.full(len(self.layer), -1, np.int32)
-        for number, rows in self.owner.items():
-            mine = self.layer == number
-            out[mine] = rows[self.claim[mine]]
-        return out
+        # The rows of all layers behind one another: the one of a page is so far behind its layer's first.
+        first, rows = np.zeros(256, np.int32), [np.full(1, -1, np.int32)]
+        for number, owners in self.owner.items():
+            first[number] = sum(map(len, rows))
+            rows.append(owners)
+        at = first[self.layer] + self.claim
+        at[self.layer == UNCLAIMED] = 0
+        return np.asarray(np.concatenate(rows)[at])
 
 
 @dataclass
@@ -241,7 +244,7 @@ def _set_handles(pages: Pages, records: Records) -> None:
     local = np.flatnonzero(at >= 0)
     row = at[local]
     pages.heads.recorded[local] = records.allocated[row]
-    pages.heads.handle[local] = np.where(records.allocated[row], records.rows["handle"][row], 0)
+    pages.heads.handle[local] = records.handle[row]
 
 
 class _Painter:
@@ -283,7 +286,8 @@ class _Painter:
 
     def _put(
         self, run: LayerRun, table: Table, closed: npt.NDArray[np.bool_] | None = None
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    ) -> int:
+        """Paint the claims; pages that they did not get come back, as from :meth:`Canvas.paint`."""
         tables = self.claims.setdefault(run.number, [])
         first = sum(len(t.pfn) for t in tables)
         tables.append(table)
@@ -318,12 +322,10 @@ class _Painter:
         table = self._reach(walked)
         if table is None:
             return
-        inside, wins = self._put(run, table, self._others(run))
-        lost = int(inside.sum() - wins.sum())
-        if lost:
-            self._count_lost(run, table, lost)
+        if self._put(run, table, self._others(run)):
+            self._count_lost(run, table)
 
-    def _count_lost(self, run: LayerRun, table: Table, lost: int) -> None:
+    def _count_lost(self, run: LayerRun, table: Table) -> None:
         """Pages that the walk listed but did not get: stale if free or typed, else merely shared."""
         probe = Canvas.of(self.pages)
         probe.paint(0, table)
@@ -342,7 +344,10 @@ class _Painter:
             return  # the target has no such thing
         rows = np.empty(0, np.intp)
         try:
-            rows = np.flatnonzero(run.layer.domain(heads) & self.canvas.free_heads())
+            domain = run.layer.domain(heads)
+            if not domain.any():  # as for most layers in most sections
+                return
+            rows = np.flatnonzero(domain & self.canvas.free_heads())
             if not len(rows):
                 return
             if not run.active:

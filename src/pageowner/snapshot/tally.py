@@ -13,9 +13,11 @@ import numpy.typing as npt
 import polars as pl
 
 from pageowner.kernel import page_type
-from pageowner.kernel.iomem import is_ram, ram_ranges, read_iomem
+from pageowner.kernel.iomem import is_ram_from, ram_ranges, read_iomem
 from pageowner.kernel.lru_gen import LruGen
+from pageowner.kernel.memmap import Heads
 from pageowner.kernel.page_flags import flag_mask
+from pageowner.kernel.runs import run_starts
 from pageowner.kernel.slab_caches import reclaimable_caches
 from pageowner.kernel.stacks import IRQ, TASK, read_kernel_stacks
 from pageowner.kernel.target import Kernel
@@ -25,6 +27,9 @@ from pageowner.snapshot.scan import Scan, SectionScan
 Bools = npt.NDArray[np.bool_]
 T = TypeVar("T")
 _HUGE_PAGES = 512
+# What a page is, in one byte: its unit is in use and has no type; is anonymous; is a huge page; is mapped as
+# a whole; the page has a mapping of its own; its layer is SHMEM_PAGE, or one with no use for mapcounts.
+_PLAIN, _ANON, _HUGE, _ENTIRE, _OWN, _SHMEM, _NOT_PLAIN = (np.uint8(1 << bit) for bit in range(7))
 
 
 class Tally:
@@ -42,6 +47,11 @@ class Tally:
         self._reclaimable = _or_none(lambda: np.array(sorted(reclaimable_caches(kernel)), np.uint64))
         self._generations = _or_none(lambda: LruGen(kernel))
         self._stacks = _or_none(lambda: _stack_keys(kernel)) or {}
+        self._what, self._whats = np.zeros(256, np.uint8), np.zeros(256, np.int64)
+        self._what[self._numbers("SHMEM_PAGE")] = _SHMEM
+        # zsmalloc before 6.11 has no type and keeps an offset in the mapcount.
+        self._what[self._numbers("ZSMALLOC_PAGE", "FREE_PAGE", "PCP_FREE_PAGE")] = _NOT_PLAIN
+        self._pages = np.zeros(256, np.int64)
         self._kmalloc = next((run for run in scan.runs if run.word == "LARGE_KMALLOC_PAGE"), None)
 
     def add(self, section: SectionScan) -> None:
@@ -59,53 +69,53 @@ class Tally:
         pages = section.pages
         self._count("struct pages", pages.valid.sum())
         if self._ram is not None:
-            ram = is_ram(self._ram, pages.pfn) & pages.valid & pages.section.online
+            section_ram = is_ram_from(self._ram, pages.section.start, pages.section.n)
+            ram = section_ram & pages.valid & pages.section.online
             reserved = (pages.flags & self._mask["reserved"]) != 0
             self._count("RAM", ram.sum())
             self._count("RAM not reserved", (ram & ~reserved).sum())
         if section.records is not None:
             # Guard pages from before page_owner was up look allocated to it.
-            self._count(
-                "recorded", (section.records.allocated & pages.valid & ~self._is(section, "GUARD_PAGE")).sum()
-            )
-            huge = np.append(pages.heads.type == page_type.HUGETLB, False)[pages.head] & pages.valid
-            self._count("hugetlb not recorded", (huge & ~section.records.allocated).sum())
+            guard = page_type.any_of(section.layer, self._numbers("GUARD_PAGE"))
+            self._count("recorded", (section.records.allocated & pages.valid & ~guard).sum())
+            huge = pages.heads.type == page_type.HUGETLB
+            if huge.any():
+                huge = np.append(huge, False)[pages.head] & pages.valid & ~section.records.allocated
+            self._count("hugetlb not recorded", huge.sum())
 
     def _mapped(self, section: SectionScan) -> None:
         """Pages with a mapping of their own or of their whole folio (``folio_mapped()`` page by page)."""
         pages, heads = section.pages, section.pages.heads
-        mapped, entire = pages.mapcount >= 0, np.zeros(len(heads) + 1, np.bool_)
-        if "entire_mapcount" in (heads.second.dtype.names or ()):
-            entire[:-1] = heads.compound & (heads.second["entire_mapcount"] >= 0)
-        plain = np.append((heads.type == page_type.NONE) & (heads.refcount > 0), False)
-        # zsmalloc before 6.11 has no type and keeps an offset in the mapcount.
-        plain = plain[pages.head] & ~self._is(section, "ZSMALLOC_PAGE", "FREE_PAGE", "PCP_FREE_PAGE")
-        mapped = (mapped | entire[pages.head]) & plain
-        anon = np.append((heads.mapping & np.uint64(1)) != 0, False)[pages.head]
-        self._count("anon mapped", (mapped & anon).sum())
-        self._count("other mapped", (mapped & ~anon).sum())
-        huge = np.append(heads.n == _HUGE_PAGES, False)[pages.head] & plain
-        self._count("anon huge", (huge & anon & entire[pages.head]).sum())
-        self._count("shmem huge", (huge & self._is(section, "SHMEM_PAGE")).sum())
+        # One byte per page says all that matters here: there are few different ones to add up.
+        unit = np.zeros(len(heads) + 1, np.uint8)  # the last is of pages without a head
+        unit[:-1] = np.where((heads.type == page_type.NONE) & (heads.refcount > 0), _PLAIN, np.uint8(0))
+        unit[:-1] |= np.where((heads.mapping & np.uint64(1)) != 0, _ANON, np.uint8(0))
+        unit[:-1] |= np.where(heads.n == _HUGE_PAGES, _HUGE, np.uint8(0))
+        if "entire_mapcount" in (heads.second.dtype.names or ()) and heads.compound.any():
+            entire = heads.compound & (heads.second["entire_mapcount"] >= 0)
+            unit[:-1] |= np.where(entire, _ENTIRE, np.uint8(0))
+        what = unit[pages.head] | self._what[section.layer]
+        what |= np.where(pages.mapcount >= 0, _OWN, np.uint8(0))
+        self._whats += np.bincount(what, minlength=256)
+
+    def _mapped_terms(self) -> dict[str, int]:
+        what = np.arange(256, dtype=np.uint8)
+        anon, entire, huge = what & _ANON != 0, what & _ENTIRE != 0, what & _HUGE != 0
+        plain = (what & _PLAIN != 0) & (what & _NOT_PLAIN == 0)
+        mapped = plain & (entire | (what & _OWN != 0))
+        terms = {
+            "anon mapped": mapped & anon,
+            "other mapped": mapped & ~anon,
+            "anon huge": huge & plain & anon & entire,
+            "shmem huge": huge & plain & (what & _SHMEM != 0),
+        }
+        return {term: int(self._whats[which].sum()) for term, which in terms.items()}
 
     def _lists(self, section: SectionScan) -> None:
         """LRU lists, swap cache, mlocked: by the flags of the unit's head."""
         heads = section.pages.heads
         local = heads.pfn >= section.pages.section.start
-        own = local & (heads.type == 0) & (heads.refcount > 0)
-        flag = {name: ((heads.flags & mask) != 0) & own for name, mask in self._mask.items()}
-        evictable = flag["lru"] & ~flag["unevictable"]
-        young = flag["active"]
-        if self._generations is not None:
-            charged = "memcg" in (heads.rows.dtype.names or ())
-            memcg = heads.rows["memcg"] if charged else np.zeros(len(heads), np.uint64)
-            young = self._generations.active(heads.flags, memcg, young, evictable)
-        for name, active in (("active", young), ("inactive", ~young)):
-            self._count(f"{name} anon", heads.n[evictable & active & flag["swapbacked"]].sum())
-            self._count(f"{name} file", heads.n[evictable & active & ~flag["swapbacked"]].sum())
-        self._count("unevictable", heads.n[flag["lru"] & flag["unevictable"]].sum())
-        self._count("swap cache", heads.n[flag["swapcache"] & flag["swapbacked"]].sum())
-        self._count("mlocked", heads.n[flag["mlocked"]].sum())
+        self._flagged(heads, local & (heads.type == 0) & (heads.refcount > 0))
         # By the layer's rule, but whoever owns the page now (a socket's buffer).
         if self._kmalloc is not None and self._kmalloc.active:
             self._count("large kmalloc", heads.n[self._kmalloc.layer.domain(heads) & local].sum())
@@ -115,22 +125,39 @@ class Tally:
         free = (heads.type == page_type.HUGETLB) & (heads.refcount == 0)
         self._count("hugetlb free", heads.n[free & local].sum())
 
-    def _is(self, section: SectionScan, *words: str) -> Bools:
-        numbers = [self._number[word] for word in words if word in self._number]
-        return np.asarray(np.isin(section.layer, numbers))
+    def _flagged(self, heads: Heads, own: Bools) -> None:
+        charged = "memcg" in (heads.rows.dtype.names or ())
+        memcg = np.ascontiguousarray(heads.rows["memcg"]) if charged else np.zeros(len(heads), np.uint64)
+        # Neighbours are mostly alike: from here on, a row is a run of them.
+        starts = run_starts(own, heads.flags, memcg)
+        n = np.add.reduceat(heads.n, starts) if len(starts) else heads.n
+        flags, own = heads.flags[starts], own[starts]
+        flag = {name: ((flags & mask) != 0) & own for name, mask in self._mask.items()}
+        evictable = flag["lru"] & ~flag["unevictable"]
+        young = flag["active"]
+        if self._generations is not None:
+            young = self._generations.active(flags, memcg[starts], young, evictable)
+        for name, active in (("active", young), ("inactive", ~young)):
+            self._count(f"{name} anon", n[evictable & active & flag["swapbacked"]].sum())
+            self._count(f"{name} file", n[evictable & active & ~flag["swapbacked"]].sum())
+        self._count("unevictable", n[flag["lru"] & flag["unevictable"]].sum())
+        self._count("swap cache", n[flag["swapcache"] & flag["swapbacked"]].sum())
+        self._count("mlocked", n[flag["mlocked"]].sum())
+
+    def _numbers(self, *words: str) -> list[int]:
+        return [self._number[word] for word in words if word in self._number]
 
     def terms(self) -> dict[str, int]:
         """All sums, in pages: one per kind (by its word), and those of this class."""
         kernel = self._scan.kernel
         areas = _or_none(lambda: kernel.memo(read_vmap_areas).frame.filter(pl.col("flags") & VM_ALLOC != 0))
         known = {} if areas is None else {"VM_ALLOC areas": int(areas["nr_pages"].sum())}
-        return dict.fromkeys(self._number, 0) | dict(self._sums) | known
+        kinds = {word: int(self._pages[number]) for word, number in self._number.items()}
+        return kinds | dict(self._sums) | self._mapped_terms() | known
 
     def _kinds(self, section: SectionScan) -> None:
         """Pages of each kind, and of what parts of a kind differ in: caches, stacks."""
-        counts = np.bincount(section.layer, minlength=256)
-        for run in self._scan.all_runs:
-            self._count(run.word, counts[run.number])
+        self._pages += np.bincount(section.layer, minlength=256)
         if self._reclaimable is not None:
             reclaimable = np.isin(self._keys(section, "SLAB_PAGE"), self._reclaimable)
             self._count("slab reclaimable", reclaimable.sum())

@@ -156,10 +156,9 @@ def _records(section: SectionScan, at: slice | I64) -> tuple[U32, U64]:
     n, records = len(section.layer[at]), section.records
     if records is None:
         return np.zeros(n, np.uint32), np.zeros(n, np.uint64)
-    allocated, times = records.allocated[at], records.column("ts_nsec")
-    handle = np.where(allocated, records.rows["handle"][at], 0).astype(np.uint32)
-    stamp = np.zeros(n, np.uint64) if times is None else np.where(allocated, times[at], 0)
-    return handle, stamp.astype(np.uint64)
+    times = records.column("ts_nsec")
+    stamp = np.zeros(n, np.uint64) if times is None else np.where(records.allocated[at], times[at], 0)
+    return records.handle[at], stamp.astype(np.uint64)
 
 
 def _sums(frame: pl.DataFrame) -> pl.DataFrame:
