@@ -9,7 +9,8 @@ def escape(text: str | bytes, also: str = "") -> str:
 
     Strings are taken as the operating system's (invalid bytes as surrogates, PEP 383).
     """
-    if isinstance(text, str) and text.isascii() and text.isprintable() and not set(text) & {"\\", *also}:
+    # Nearly all names are safe as they are.
+    if isinstance(text, str) and text.isascii() and text.isprintable() and set(text).isdisjoint("\\" + also):
         return text
     raw = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
     decoded = raw.decode("utf-8", "surrogateescape")

@@ -39,6 +39,10 @@ class AddressSpaces:
         )
         self._super_blocks: dict[int, SuperBlock | None] = {}
 
+    def numbers(self, mappings: U64) -> npt.NDArray[np.int64]:
+        """Distinct mappings, numbered in the order in which they were first asked for."""
+        return self._mappings.numbers(mappings)
+
     def operations(self, mappings: U64) -> tuple[U64, npt.NDArray[np.bool_]]:
         """``a_ops`` of each mapping (uint64), and whether it could be read."""
         rows, ok = self._mappings.rows(mappings)
@@ -66,9 +70,7 @@ class AddressSpaces:
                 "ino": np.ascontiguousarray(inodes["ino"]).astype(np.uint64),
                 "nlink": np.ascontiguousarray(inodes["nlink"]),
                 "mode": np.ascontiguousarray(inodes["mode"]),
-                "problem": pl.Series(good).replace_strict(
-                    {True: None, False: _PROBLEM}, return_dtype=pl.String
-                ),
+                "problem": pl.Series([None if g else _PROBLEM for g in good.tolist()], dtype=pl.String),
             }
         )
         return frame.hstack(_super_block_columns(blocks, inverse))

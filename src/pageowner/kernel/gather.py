@@ -46,12 +46,17 @@ class GatherCache:
     def rows(self, pointers: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
         """The same as :func:`gather_rows`."""
         unique, inverse = np.unique(pointers, return_inverse=True)
+        at = self.numbers(unique)[inverse]
+        return self._rows[at], self._ok[at]
+
+    def numbers(self, unique: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+        """Numbers of distinct pointers, 0, 1, … in the order in which they were first asked for."""
         at = self._index.find(unique)
         new = unique[at < 0]
         if len(new):
             self._add(new)
             at = self._index.find(unique)
-        return self._rows[at][inverse], self._ok[at][inverse]
+        return at
 
     def _add(self, new: npt.NDArray[np.uint64]) -> None:
         rows, ok = gather_rows(self._read, new, self._dtype)

@@ -124,8 +124,8 @@ class Tier:
 
     def part(self, start: int, end: int) -> Tier:
         """The runs that may overlap PFNs *start* … *end*, without copying."""
-        low, high = self.between(np.array([start]), np.array([end]))
-        rows = slice(int(low[0]), int(high[0]))
+        bounds = (start - self.base - (self.reach - 1), end - self.base)
+        rows = slice(*(_search_one(self.pfn, bound) for bound in bounds))
         n = None if self.n is None else self.n[rows]
         return replace(self, pfn=self.pfn[rows], place=self.place[rows], n=n)
 
@@ -137,6 +137,10 @@ class Tier:
 def _search(pfns: U32, keys: I64) -> I64:
     found = np.searchsorted(pfns, np.minimum(keys, (1 << 32) - 1).astype(np.uint32))
     return np.where(keys >= 1 << 32, len(pfns), found)
+
+
+def _search_one(pfns: U32, key: int) -> int:
+    return int(pfns.searchsorted(np.uint32(max(key, 0)))) if key < 1 << 32 else len(pfns)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import ClassVar
 
 import numpy as np
@@ -14,6 +15,7 @@ from pageowner.kernel.address_space import AddressSpaces
 from pageowner.kernel.memmap import Heads
 from pageowner.kernel.path import Paths
 from pageowner.kernel.runs import distinct
+from pageowner.kernel.target import Kernel
 from pageowner.kernel.units import read_layout, units_of
 from pageowner.layers.base import Band, Bools, Layer, Needs, Selection, untyped
 
@@ -35,15 +37,7 @@ class PageCache(Layer):
         return np.asarray(untyped(heads) & (heads.mapping_bits == 0) & (heads.mapping != 0))
 
     def select(self, heads: Heads, rows: npt.NDArray[np.intp]) -> Selection:
-        mappings = np.ascontiguousarray(heads.mapping[rows])
-        unique, inverse = distinct(mappings)
-        mine = self.mine(unique)[inverse]
-        index = np.ascontiguousarray(heads.rows["index"][rows[mine]])
-        return Selection(rows[mine], mappings[mine], {"first": index})
-
-    def mine(self, mappings: npt.NDArray[np.uint64]) -> Bools:
-        """Which of these distinct address_spaces are this layer's."""
-        return np.ones(len(mappings), np.bool_)
+        return Selection(rows, heads.mapping[rows], {"first": heads.rows["index"][rows]})
 
     def describe(self, keys: npt.NDArray[np.uint64]) -> pl.DataFrame:
         frame = self.kernel.memo(AddressSpaces).describe(keys)
@@ -62,7 +56,32 @@ class PageCache(Layer):
         return [("file", f"{escape(path)} on {escape(frame['id'][0])} ({escape(frame['fstype'][0])})")]
 
 
-class OperationsLayer(PageCache):
+class ChosenSpaces(PageCache):
+    """Those of some address_spaces only."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        super().__init__(kernel)
+        self._verdicts = np.empty(0, np.int8)  # by the number of the address_space: -1 none yet
+
+    def select(self, heads: Heads, rows: npt.NDArray[np.intp]) -> Selection:
+        unique, inverse = distinct(heads.mapping[rows])
+        return super().select(heads, rows[self._judged(unique)[inverse]])
+
+    @abstractmethod
+    def mine(self, mappings: npt.NDArray[np.uint64]) -> Bools:
+        """Which of these distinct address_spaces are this layer's: each is asked for once."""
+
+    def _judged(self, mappings: npt.NDArray[np.uint64]) -> Bools:
+        at = self.kernel.memo(AddressSpaces).numbers(mappings)
+        more = int(at.max()) + 1 - len(self._verdicts)
+        self._verdicts = np.append(self._verdicts, np.full(max(more, 0), -1, np.int8))
+        new = np.flatnonzero(self._verdicts[at] < 0)
+        if len(new):
+            self._verdicts[at[new]] = self.mine(mappings[new])
+        return np.asarray(self._verdicts[at] == 1)
+
+
+class OperationsLayer(ChosenSpaces):
     """Page-cache pages that are told by their ``a_ops``."""
 
     operations: ClassVar[tuple[str, ...]]
@@ -97,7 +116,7 @@ class Shmem(OperationsLayer):
         )
 
 
-class Bdev(PageCache):
+class Bdev(ChosenSpaces):
     """The cache of block devices: their superblock is the internal one of type bdev (block/bdev.c)."""
 
     word = "BDEV_PAGE"

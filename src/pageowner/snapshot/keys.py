@@ -11,19 +11,27 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
+import numpy as np
+import numpy.typing as npt
+
 NOTHING = 0
 """The key of "no owner" and "no stack"."""
 
 
 def owner_key(word: str, owner: str) -> int:
     """The key of an owner: its kind and its name."""
-    return _key(f"{word}\n{owner}")
+    return int(owner_keys(word, [owner])[0])
+
+
+def owner_keys(word: str, owners: Iterable[str]) -> npt.NDArray[np.uint64]:
+    """The keys of many owners of one kind, uint64[n]."""
+    return _keys(f"{word}\n{owner}" for owner in owners)
 
 
 def stack_key(functions: Iterable[str]) -> int:
     """The key of a stack: its functions from the innermost on, without offsets; modules with their names."""
     joined = "\n".join(functions)
-    return _key(joined) if joined else NOTHING
+    return int(_keys([joined])[0]) if joined else NOTHING
 
 
 def function(frame: str) -> str:
@@ -35,6 +43,8 @@ def function(frame: str) -> str:
     return f"{name} {module}" if module else name
 
 
-def _key(text: str) -> int:
-    digest = hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).digest()
-    return int.from_bytes(digest, "little") >> 1 or 1
+def _keys(texts: Iterable[str]) -> npt.NDArray[np.uint64]:
+    encoded = (text.encode("utf-8", "surrogateescape") for text in texts)
+    digests = b"".join([hashlib.blake2b(text, digest_size=8).digest() for text in encoded])
+    keys = np.frombuffer(digests, np.uint64) >> np.uint64(1)
+    return np.where(keys == 0, np.uint64(1), keys)

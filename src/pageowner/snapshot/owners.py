@@ -70,6 +70,8 @@ def _checked(layer: Layer, keys: U64) -> pl.DataFrame:
         raise ValueError(f"{layer.word}: describe() gave {frame.height} rows for {len(keys)} keys")
     if "owner" not in frame.columns:
         raise ValueError(f"{layer.word}: describe() gave no column `owner`")
+    # By hstack(): in with_columns() polars' planning costs more than a few rows do.
     if "problem" not in frame.columns:
-        frame = frame.with_columns(pl.lit(None, pl.String).alias("problem"))
-    return frame.with_columns(pl.Series("key", keys, pl.UInt64))
+        frame = frame.hstack([pl.Series("problem", [None] * len(keys), pl.String)])
+    key = pl.Series("key", keys, pl.UInt64)
+    return frame.with_columns(key) if "key" in frame.columns else frame.hstack([key])

@@ -12,7 +12,7 @@ import polars as pl
 from pageowner.kernel.page_flags import read_page_flags
 from pageowner.kernel.runs import run_starts
 from pageowner.snapshot.claims import UNCLAIMED
-from pageowner.snapshot.keys import NOTHING, owner_key
+from pageowner.snapshot.keys import NOTHING, owner_keys
 from pageowner.snapshot.reclaimable import Reclaimable
 from pageowner.snapshot.scan import Scan, SectionScan
 from pageowner.snapshot.stack_names import StackNames
@@ -121,8 +121,8 @@ class Usage:
             columns = {
                 "layer": np.full(len(owner), run.number, np.uint8),
                 "row": np.arange(len(owner), dtype=np.int32),
-                "id": [owner_key(run.word, name) for name in owner.to_list()],
-                "word": pl.repeat(run.word, len(owner), dtype=pl.String, eager=True),
+                "id": owner_keys(run.word, owner.to_list()),
+                "word": [run.word] * len(owner),
                 "owner": owner,
             }
             parts.append(pl.DataFrame(columns, schema=_NAME_SCHEMA))
