@@ -10,6 +10,7 @@ import drgn
 import numpy as np
 
 from pageowner.kernel.target import Kernel
+from pageowner.rawtext import carry
 
 _MOST_NAMES = 128
 
@@ -58,7 +59,7 @@ def read_flag_names(kernel: Kernel, table: str) -> FlagNames:
     end = int(np.argmax(rows["name"] == 0)) if (rows["name"] == 0).any() else len(rows)
     names = kernel.read_strings(rows["name"][:end], 64)
     pairs = zip(rows["mask"][:end].tolist(), names, strict=True)
-    return FlagNames(tuple((mask, name) for mask, name in pairs if name))
+    return FlagNames(tuple((mask, carry(name)) for mask, name in pairs if name))
 
 
 def read_names(kernel: Kernel, table: str, count: int | None) -> tuple[str, ...]:
@@ -70,4 +71,5 @@ def read_names(kernel: Kernel, table: str, count: int | None) -> tuple[str, ...]
         pointers = np.frombuffer(kernel.read(address, count * 8), "<u8")
     except (LookupError, drgn.FaultError):
         return ()
-    return tuple(name or str(number) for number, name in enumerate(kernel.read_strings(pointers, 64)))
+    names = kernel.read_strings(pointers, 64)
+    return tuple(carry(name or str(number)) for number, name in enumerate(names))

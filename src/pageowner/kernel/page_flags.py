@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from pageowner.kernel.flag_names import FlagNames, read_flag_names
 from pageowner.kernel.target import Kernel
+from pageowner.rawtext import carry
 
 U64 = npt.NDArray[np.uint64]
 _PRINTED_FIELDS = 5  # section, node, zone, lastcpupid, kasantag
@@ -112,7 +113,7 @@ def _printed_fields(kernel: Kernel) -> tuple[Field, ...]:
         if not name or not 0 <= width <= 64 or not 0 <= shift <= 64 - width:
             return ()
         if width:
-            found.append(Field(name, shift, width, _base(kernel, int(row["spec"]) + base_at)))
+            found.append(Field(carry(name), shift, width, _base(kernel, int(row["spec"]) + base_at)))
     return tuple(found)
 
 

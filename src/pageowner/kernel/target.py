@@ -129,7 +129,7 @@ class Kernel:
         char become ``S<n>``. The itemsize is that of the type.
 
         :raises LookupError: when the type or a member is missing.
-        :raises LayoutError: when a member is no number, as damaged type information may have it.
+        :raises LayoutError: when a member is no number or lies outside, as damaged type information may have it.
         """
         type_ = self.prog.type(type_name)
         names, formats, offsets = [], [], []
@@ -139,7 +139,12 @@ class Kernel:
             formats.append(_format_of(member, f"{type_name}.{column}"))
             offsets.append(offset)
         spec = {"names": names, "formats": formats, "offsets": offsets, "itemsize": int(type_.size or 0)}
-        return np.dtype(spec)  # type: ignore[call-overload,no-any-return]
+        try:
+            return np.dtype(spec)  # type: ignore[call-overload,no-any-return]
+        except ValueError as error:  # a member outside of the type
+            raise LayoutError(
+                f"the target's type information of `{type_name}` is damaged: {error}"
+            ) from error
 
     def memo(self, make: Callable[[Kernel], T]) -> T:
         """``make(self)``, worked out once per kernel: for tables that several readers or layers share."""
