@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from pageowner.kernel.mapping import MIGRATING, REPEAT, SPECIAL, Mappings, Overlaps, expand, pieces
 from pageowner.kernel.mm import NO_TASK, Mms
+from pageowner.kernel.runs import run_starts
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
@@ -17,6 +18,7 @@ Bools = npt.NDArray[np.bool_]
 
 ROWS_AT_ONCE = 1 << 21
 NOBODY = np.iinfo(np.int64).max
+_CLOSE = 4
 
 
 @dataclass(frozen=True)
@@ -38,24 +40,79 @@ def lowest(mappings: Mappings, mms: Mms, pfn: I64, n: I64, tgid: I64, ts: U64) -
     """
     own = mms.of_tgid(tgid, ts)
     out = Lowest(np.zeros(len(pfn), np.uint64), np.zeros(len(pfn), np.uint64), np.zeros(len(pfn), np.int64))
+    single = np.flatnonzero(n == 1)
+    rest = np.arange(len(pfn))
+    if _lowest_of_pages(mappings, mms, pfn[single], own[single], single, out):
+        rest = np.flatnonzero(n != 1)
+    pfn, n, own = pfn[rest], n[rest], own[rest]
     for part in pieces(mappings.candidates(pfn, n), ROWS_AT_ONCE):
-        _lowest(mappings.of_blocks(pfn[part], n[part]), mms, own[part], part.start, out)
+        _lowest(mappings.of_blocks(pfn[part], n[part]), mms, own[part], rest[part], out)
     return out
 
 
-def _lowest(found: Overlaps, mms: Mms, own: I64, offset: int, out: Lowest) -> None:
+def _lowest_of_pages(mappings: Mappings, mms: Mms, pfn: I64, own: I64, to: I64, out: Lowest) -> bool:
+    """:func:`lowest` of single pages that lie close together: all runs there are spread over the pages.
+
+    :param to: the rows of *out* to fill.
+    :returns: False, and nothing done, where that would be more work than to look for each page.
+    """
+    if not len(pfn):
+        return True
+    start, size = int(pfn.min()), int(pfn.max() - pfn.min()) + 1
+    if size > _CLOSE * len(pfn):
+        return False
+    near, whole = mappings.part(start, start + size), (np.array([start]), np.array([size]))
+    # Tables that many processes share: before so many rows are made.
+    if int(near.candidates(*whole)[0]) > _CLOSE * size:
+        return False
+    runs = near.of_blocks(*whole)
+    if int(runs.n.sum()) > size:
+        runs = runs.take(_relevant(runs, mms, own))
+    if int(runs.n.sum()) > _CLOSE * size:
+        return False
+    # From runs to pages, from pages to the rows that ask for them.
+    end_of = np.cumsum(np.bincount(pfn - start, minlength=size))
+    asking = np.argsort(pfn, kind="stable")
+    run, page = expand(runs.pfn - start, runs.pfn + runs.n - start)
+    which, nth = expand(np.append(0, end_of)[page], end_of[page])
+    row, run, page = asking[nth], run[which], page[which]
+    va = runs.va[run] + ((page + start - runs.pfn[run]).astype(np.uint64) << np.uint64(12))
+    rank = np.where(runs.mm[run] == own[row], 0, _ranks(mms)[runs.mm[run]])
+    if len(row) and np.bincount(row).max() > 1:
+        order = np.lexsort((va, rank, row))
+        row, first = np.unique(row[order], return_index=True)
+        va, rank = va[order[first]], rank[order[first]]
+    at = to[row]
+    out.start[at], out.end[at] = va, va + np.uint64(1 << 12)
+    out.by_pid[at] = np.where(rank == NOBODY, NO_TASK, rank)
+    return True
+
+
+def _relevant(found: Overlaps, mms: Mms, own: I64) -> I64:
+    """Rows of *found* that can be the lowest for someone: of many mms that have the very same pages only the
+    first, and those of allocating processes."""
+    address = found.va.astype(np.int64) - (found.pfn << 12)
+    order = np.lexsort((address, _ranks(mms)[found.mm], found.n, found.pfn))
+    first = order[run_starts(found.pfn[order], found.n[order])]
+    return np.union1d(first, np.flatnonzero(np.isin(found.mm, np.unique(own))))
+
+
+def _ranks(mms: Mms) -> I64:
+    """The order in which mms other than the allocating one are asked."""
+    return np.where(mms.lowest_tgid == NO_TASK, NOBODY, mms.lowest_tgid)
+
+
+def _lowest(found: Overlaps, mms: Mms, own: I64, to: I64, out: Lowest) -> None:
     if not len(found):
         return
-    tgid = mms.lowest_tgid[found.mm]
-    rank = np.where(tgid == NO_TASK, NOBODY, tgid)
-    rank = np.where(found.mm == own[found.block], 0, rank)
+    rank = np.where(found.mm == own[found.block], 0, _ranks(mms)[found.mm])
     best = np.full(len(own), NOBODY)
     np.minimum.at(best, found.block, rank)
     found = found.take(np.flatnonzero(rank == best[found.block]))
     found = found.take(np.lexsort((found.va, found.block)))
     runs = _contiguous(found, np.zeros(len(found), np.uint8))
     block, first = np.unique(found.block[runs.start], return_index=True)
-    at = block + offset
+    at = to[block]
     out.start[at] = found.va[runs.start[first]]
     out.end[at] = out.start[at] + (runs.pages[first].astype(np.uint64) << np.uint64(12))
     rank = best[block]

@@ -11,6 +11,7 @@ import polars as pl
 
 from pageowner.kernel.memmap import Pages
 from pageowner.kernel.page_owner import Records
+from pageowner.kernel.runs import distinct
 from pageowner.rawtext import carry
 
 I64 = npt.NDArray[np.int64]
@@ -67,16 +68,9 @@ def comm_text(comms: npt.NDArray[Any]) -> pl.Series:
 
     Bytes behind the NUL are left from older names: strscpy() does not clear them.
     """
-    width = -(-max(comms.dtype.itemsize, 1) // 8) * 8
-    chars = np.ascontiguousarray(comms.astype(f"S{width}")).view(np.uint8).reshape(len(comms), width)
-    ended = np.logical_or.accumulate(chars == 0, axis=1)
-    words = np.where(ended, np.uint8(0), chars).view("<u8")
-    keys = [f"w{i}" for i in range(words.shape[1])]
-    frame = pl.DataFrame({key: np.ascontiguousarray(words[:, i]) for i, key in enumerate(keys)})
-    unique = frame.unique(maintain_order=True)
-    raw = np.ascontiguousarray(unique.to_numpy().astype("<u8")).view(f"S{width}").reshape(-1)
-    texts = unique.with_columns(comm=pl.Series([carry(bytes(c)) for c in raw.tolist()], dtype=pl.String))
-    return frame.join(texts, on=keys, how="left", maintain_order="left")["comm"]
+    unique, which = distinct(comms)
+    names = [carry(raw.split(b"\0", 1)[0]) for raw in unique.tolist()]
+    return pl.Series("comm", names, dtype=pl.String).gather(which)
 
 
 def _memcg_words(pages: Pages, at: I64) -> npt.NDArray[np.uint64] | None:

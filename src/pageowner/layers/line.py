@@ -8,9 +8,8 @@ from functools import lru_cache
 
 import polars as pl
 
+from pageowner.ownertext.alike import text_of_each
 from pageowner.ownertext.hextext import hex_text
-
-_HEX = "\0hex"
 
 
 @lru_cache(maxsize=256)
@@ -35,18 +34,25 @@ def line_columns(line: str) -> set[str]:
 def render_lines(line: str, frame: pl.DataFrame) -> pl.Series:
     """*line* filled in for each row of *frame*; a null column counts as an empty string."""
     parts: list[pl.Expr] = []
-    extra: list[pl.Series] = []
+    texts: dict[str, pl.Series] = {}
     for literal, column, spec in parse_line(line):
         if literal:
             parts.append(pl.lit(literal))
-        if column is None:
-            continue
-        if spec == "x":
-            extra.append(hex_text(frame.get_column(column)).alias(_HEX + column))
-            parts.append(pl.col(_HEX + column))
-        else:
-            parts.append(pl.col(column).cast(pl.String).fill_null(""))
-    unique = {series.name: series for series in extra}
-    # with_columns, not select: a template of nothing but text has a row per page, too.
-    whole = frame.with_columns(*unique.values()).with_columns(pl.concat_str(parts).alias("line"))
-    return whole.get_column("line")
+        if column is not None:
+            name = f"{column}:{spec}"
+            texts[name] = texts.get(name, _text(frame.get_column(column), spec).alias(name))
+            parts.append(pl.col(name))
+    if not texts:
+        whole = "".join(literal for literal, _, _ in parse_line(line))
+        return pl.repeat(whole, frame.height, dtype=pl.String, eager=True).alias("line")
+    return pl.DataFrame(list(texts.values())).select(pl.concat_str(parts).alias("line")).to_series()
+
+
+def _text(values: pl.Series, spec: str) -> pl.Series:
+    if spec:
+        return hex_text(values)
+    if values.dtype == pl.String:
+        return values.fill_null("")
+    if values.null_count():
+        return values.cast(pl.String).fill_null("")
+    return text_of_each(values, lambda unlike: unlike.cast(pl.String))

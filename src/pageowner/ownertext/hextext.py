@@ -18,21 +18,29 @@ def hex_text(values: npt.NDArray[np.integer[Any]] | pl.Series) -> pl.Series:
     :returns: String series of length n, called "hex".
     """
     array = values.to_numpy() if isinstance(values, pl.Series) else np.asarray(values)
-    words = array.astype(np.uint64)
-    used = (int(words.max()).bit_length() + 15) // 16 if len(words) else 0
-    if used <= 1:
-        return _digits(False).gather(words.astype(np.uint32)).alias("hex")
-    four = _digits(True)
-    chunks = [
-        four.gather(((words >> np.uint64(16 * i)) & np.uint64(0xFFFF)).astype(np.uint32)).alias(str(i))
-        for i in reversed(range(used))
-    ]
-    text = pl.concat_str([c.name for c in chunks]).str.strip_chars_start("0")
-    whole = pl.DataFrame(chunks).select(pl.when(text == "").then(pl.lit("0")).otherwise(text).alias("hex"))
-    return whole.to_series()
+    return _text(array.astype(np.uint64)).alias("hex")
+
+
+def _text(words: npt.NDArray[np.uint64]) -> pl.Series:
+    """The lower 16 bits by a table; what is above, which neighbours mostly share, once per run."""
+    high = words >> np.uint64(16)
+    index = (words & np.uint64(0xFFFF)).astype(np.uint32)
+    if not high.any():
+        return _digits().gather(index)
+    begins = np.append(True, high[1:] != high[:-1])
+    above = high[begins]
+    text = _text(above)
+    if not above.all():
+        text = pl.select(pl.when(pl.Series(above != 0)).then(text).otherwise(pl.lit(""))).to_series()
+    upper = text.gather(np.cumsum(begins, dtype=np.uint32) - np.uint32(1))
+    lower = _digits().gather(index + np.where(high != 0, np.uint32(_PADDED), np.uint32(0)))
+    return pl.select(pl.concat_str([pl.lit(upper), pl.lit(lower)])).to_series()
+
+
+_PADDED = 1 << 16
 
 
 @cache
-def _digits(padded: bool) -> pl.Series:
-    """Text of 0 … 0xffff, of four digits if *padded*."""
-    return pl.Series([f"{i:04x}" if padded else f"{i:x}" for i in range(1 << 16)])
+def _digits() -> pl.Series:
+    """Text of 0 … 0xffff; from :data:`_PADDED` on the same, padded to four digits."""
+    return pl.Series([f"{i:x}" for i in range(_PADDED)] + [f"{i:04x}" for i in range(_PADDED)])

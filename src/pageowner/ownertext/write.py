@@ -12,16 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from pageowner.ownertext.alike import Alike, text_of_each
 from pageowner.ownertext.hextext import hex_text
 from pageowner.ownertext.tables import TextTables
 from pageowner.rawtext import joined_bytes
 
-_HEADER_PARTS = (
-    ("pid", ", pid {}", ("pid",)),
-    ("tgid", ", tgid {} ({})", ("tgid", "comm")),
-    ("ts", ", ts {} ns", ("ts_nsec",)),
-    ("free_ts", ", free_ts {} ns", ("free_ts_nsec",)),
-)
+# The columns that a header's text takes from neighbours that are alike, and those that no two records share.
+_HEADER_PARTS = (("pid", ", pid {}", ("pid",)), ("tgid", ", tgid {} ({})", ("tgid", "comm")))
+_TIMES = (("ts", ", ts ", "ts_nsec"), ("free_ts", ", free_ts ", "free_ts_nsec"))
 _FREED_PARTS = ((", pid {}", "free_pid"), (", tgid {}", "free_tgid"), (", free_ts {} ns", "free_ts_nsec"))
 
 
@@ -81,6 +79,20 @@ def record_bytes(text: pl.DataFrame) -> bytes:
 
 def header_text(frame: pl.DataFrame, names: TextTables) -> pl.Series:
     """``Page allocated via order …`` of each record, with what this kernel's header has."""
+    runs = Alike(frame, "order", "gfp_mask", "pid", "tgid", "comm")
+    columns = {"begin": runs.repeated(_header_begin(runs.first, names))}
+    parts: list[pl.Expr] = [pl.col("begin")]
+    for name, text, column in _TIMES:
+        if name in names.shape.header and column in frame.columns:
+            columns[name] = frame.get_column(column)
+            parts += [pl.lit(text), pl.col(name), pl.lit(" ns")]
+    if len(parts) == 1:
+        return columns["begin"].alias("header")
+    return pl.DataFrame(columns).select(pl.concat_str(parts).alias("header")).to_series()
+
+
+def _header_begin(frame: pl.DataFrame, names: TextTables) -> pl.Series:
+    """The header up to its times."""
     parts: list[pl.Expr] = [pl.lit("Page allocated via order "), pl.col("order").cast(pl.String)]
     masks = frame["gfp_mask"].unique()
     texts = [f", mask {names.gfp.text(mask)}" for mask in masks.to_list()]
@@ -90,24 +102,34 @@ def header_text(frame: pl.DataFrame, names: TextTables) -> pl.Series:
         if name in names.shape.header and all(column in frame.columns for column in columns):
             parts.append(pl.format(text, *columns))
     joined = frame.join(gfp, on="gfp_mask", how="left", maintain_order="left")
-    return joined.select(pl.concat_str(parts).alias("header")).to_series()
+    return joined.select(pl.concat_str(parts)).to_series()
 
 
 def pfn_text(frame: pl.DataFrame, names: TextTables) -> pl.Series:
     """``PFN … type … Block … type … Flags …`` of each record."""
+    block = pl.col("pfn").cast(pl.Int64) // (1 << names.block_order)
+    runs = Alike(frame.with_columns(block.alias("block")), "gfp_mask", "block", "block_type", "flags")
+    columns = {"pfn": pfn_number(frame["pfn"], names), "end": runs.repeated(_pfn_end(runs.first, names))}
+    begin = pl.lit("PFN 0x" if names.shape.hex_pfn else "PFN ")
+    return pl.DataFrame(columns).select(pl.concat_str([begin, "pfn", "end"]).alias("pfnline")).to_series()
+
+
+def pfn_number(pfn: pl.Series, names: TextTables) -> pl.Series:
+    """Each PFN as this kernel prints it, without ``0x``."""
+    return hex_text(pfn) if names.shape.hex_pfn else pfn.cast(pl.String)
+
+
+def _pfn_end(frame: pl.DataFrame, names: TextTables) -> pl.Series:
+    """The PFN line from `` type`` on."""
     types = names.types
-    page_type = _named(types.of_gfp(frame["gfp_mask"].cast(pl.UInt32).to_numpy()), types.name)
-    block_type = _named(frame["block_type"].cast(pl.UInt8).to_numpy(), types.name)
-    pfn = "PFN 0x" + hex_text(frame["pfn"]) if names.shape.hex_pfn else "PFN " + frame["pfn"].cast(pl.String)
     columns = {
-        "pfn": pfn,
-        "type": page_type,
-        "block": frame["pfn"].cast(pl.Int64) // (1 << names.block_order),
-        "block_type": block_type,
+        "type": _named(types.of_gfp(frame["gfp_mask"].cast(pl.UInt32).to_numpy()), types.name),
+        "block": frame["block"],
+        "block_type": _named(frame["block_type"].cast(pl.UInt8).to_numpy(), types.name),
         "flags": flags_text(frame["flags"], names),
     }
-    line = pl.format("{} type {} Block {} type {} Flags {}", *columns)
-    return pl.DataFrame(columns).select(line.alias("pfnline")).to_series()
+    line = pl.format(" type {} Block {} type {} Flags {}", *columns)
+    return pl.DataFrame(columns).select(line).to_series()
 
 
 def flags_text(words: pl.Series, names: TextTables) -> pl.Series:
@@ -132,19 +154,28 @@ def flags_text(words: pl.Series, names: TextTables) -> pl.Series:
 
 def frames_text(handles: pl.Series, names: TextTables) -> pl.Series:
     """The stack lines of each handle; none for 0."""
+    return text_of_each(handles.alias("handle"), lambda unlike: _frames(unlike, names))
+
+
+def _frames(handles: pl.Series, names: TextTables) -> pl.Series:
     wanted = pl.DataFrame({"handle": handles.cast(pl.UInt32)})
     return wanted.join(names.stacks, on="handle", how="left", maintain_order="left")["frames"].fill_null("")
 
 
 def tail_text(frame: pl.DataFrame, names: TextTables) -> pl.Series:
     """The lines after the stack: migrated and charged, each with its newline."""
+    runs = Alike(frame, "last_migrate_reason", "memcg_data")
+    return runs.repeated(_tail(runs.first, names)).alias("tail")
+
+
+def _tail(frame: pl.DataFrame, names: TextTables) -> pl.Series:
     migrated = _migrated(frame["last_migrate_reason"], names)
     if not names.shape.memcg or "memcg_data" not in frame.columns:
-        return migrated.alias("tail")
+        return migrated
     rows = frame.select("memcg_data").join(names.memcgs, on="memcg_data", how="left", maintain_order="left")
     line = pl.col("memcg").fill_null("")
     charged = pl.when(line == "").then(pl.lit("")).otherwise(line + "\n")
-    return rows.select((migrated + charged).alias("tail")).to_series()
+    return rows.select(migrated + charged).to_series()
 
 
 def _migrated(reasons: pl.Series, names: TextTables) -> pl.Series:

@@ -107,7 +107,7 @@ class _Reporter:
     def _owner(self, section: SectionScan, records: pl.DataFrame) -> pl.Series:
         if self.selection.per_page:
             return self._per_page(section, records)
-        return self.lines.of_blocks(section, records) + "\n"
+        return self.lines.of_blocks(section, records, "\n")
 
     def _per_page(self, section: SectionScan, records: pl.DataFrame) -> pl.Series:
         """Every page of a block has its line, where they differ by more than where they are mapped."""
