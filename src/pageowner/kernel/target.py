@@ -129,7 +129,7 @@ class Kernel:
         char become ``S<n>``. The itemsize is that of the type.
 
         :raises LookupError: when the type or a member is missing.
-        :raises LayoutError: when a member is no number or lies outside, as damaged type information may have it.
+        :raises LayoutError: when a member is no number or lies outside: damaged type information.
         """
         type_ = self.prog.type(type_name)
         names, formats, offsets = [], [], []
