@@ -18,11 +18,12 @@ import polars as pl
 from pageowner.analyses.filters import Filter
 from pageowner.analyses.kinds import pages_by_kind
 from pageowner.kernel.target import Kernel
+from pageowner.snapshot.model import Snapshot
 from pageowner.snapshot.page_runs import SCHEMA as PAGE_SCHEMA
 from pageowner.snapshot.page_runs import page_runs
 from pageowner.snapshot.report import Selection, report_tables
 from pageowner.snapshot.scan import Scan, open_scan
-from pageowner.snapshot.tables import Snapshot, take_snapshot
+from pageowner.snapshot.tables import take_snapshot
 from pageowner.sources import SourceSelection, open_source
 
 if TYPE_CHECKING:

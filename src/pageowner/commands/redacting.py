@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pageowner.commands.parser import Arguments, Parser, UsageError
 
 if TYPE_CHECKING:
-    from pageowner.snapshot.tables import Snapshot
+    from pageowner.snapshot.model import Snapshot
 
 
 def add_redact_options(parser: Parser) -> None:

@@ -38,8 +38,8 @@ def run(args: Arguments) -> int:
     chosen, extra = selection(args), extra_layers(args)
     with open_output(args.output, args.force) as out:
         from pageowner.commands.finish import finish
-        from pageowner.snapshot.from_text import is_text
         from pageowner.snapshot.store import is_snapshot
+        from pageowner.sources.sniff import is_text
 
         if is_text(chosen):
             return _of_text(args, out)

@@ -40,11 +40,12 @@ def run(args: Arguments) -> int:
         from pageowner.reporters.options import SummaryOptions
         from pageowner.reporters.summary_json import write_grouping_json, write_summary_json
         from pageowner.reporters.summary_text import write_grouping_text, write_summary_text
+        from pageowner.snapshot.fields import TABLES
         from pageowner.snapshot.reading import read_snapshot
-        from pageowner.snapshot.tallies import TALLIES
 
         wanted = filter_of(args)
-        snapshot = read_snapshot(chosen, extra, by={args.by} & TALLIES.keys(), wanted=wanted)
+        by = {args.by} if f"by-{args.by}" in TABLES else set()
+        snapshot = read_snapshot(chosen, extra, by=by, wanted=wanted)
         part = bool(wanted) or "only" in snapshot.about
         options = SummaryOptions(rows=args.rows, color=use_color(args.color, out), part=part)
         if args.by:

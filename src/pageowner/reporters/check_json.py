@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from pageowner.escape import escape
 from pageowner.snapshot.checks.run import Finding
-from pageowner.snapshot.scan import Coverage
+from pageowner.snapshot.model import Coverage
 
 SCHEMA = "pageowner.check/1"
 

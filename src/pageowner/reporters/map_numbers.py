@@ -12,8 +12,8 @@ from pageowner.analyses.zonemap import overlaps
 from pageowner.errors import PageownerError
 from pageowner.reporters.palette import AGES as AGE_COLORS
 from pageowner.reporters.palette import FAMILIES, MANY, MOBILITY, colors_of, family_of, order_of
+from pageowner.snapshot.model import Snapshot
 from pageowner.snapshot.places import AGES
-from pageowner.snapshot.tables import Snapshot
 
 _PROCESS = r"(pid -?\d+ \([^()]*\))"
 _GREY, _FREE = "#847c70", FAMILIES[-1].dark

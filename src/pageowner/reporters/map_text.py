@@ -23,7 +23,7 @@ from pageowner.errors import PageownerError
 from pageowner.escape import escape
 from pageowner.reporters.map_numbers import Legend, numbered_runs
 from pageowner.reporters.sizes import human_size
-from pageowner.snapshot.tables import Snapshot
+from pageowner.snapshot.model import Snapshot
 
 _LINES = 26  # of all pictures together, about
 _FAR = 1 << 15  # pages: a longer hole is left out

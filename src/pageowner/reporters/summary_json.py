@@ -11,7 +11,7 @@ from pageowner.analyses.groups import grouped
 from pageowner.analyses.kinds import pages_by_kind, top_owners, totals
 from pageowner.analyses.unseen import unseen
 from pageowner.reporters.options import SummaryOptions
-from pageowner.snapshot.tables import Snapshot
+from pageowner.snapshot.model import Snapshot
 
 SCHEMA = "pageowner.summary/1"
 

@@ -19,7 +19,7 @@ from pageowner.escape import one_line
 from pageowner.reporters.options import SummaryOptions
 from pageowner.reporters.sizes import human_size
 from pageowner.snapshot.fields import title_of
-from pageowner.snapshot.tables import Snapshot
+from pageowner.snapshot.model import Snapshot
 
 WIDTH = 100
 

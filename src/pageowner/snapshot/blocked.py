@@ -11,8 +11,8 @@ from pageowner.analyses.blockers import KIND, MOVABLE, Blockers, aligned, blocke
 from pageowner.analyses.diff import FREE
 from pageowner.analyses.filters import Filter
 from pageowner.errors import SourceError
+from pageowner.snapshot.model import Snapshot
 from pageowner.snapshot.part import part_of
-from pageowner.snapshot.tables import Snapshot
 
 Unit = Literal["pageblock", "block", "cma"] | int
 """A sort of unit, or a number of pages."""

@@ -20,14 +20,11 @@ from pageowner.ownertext.source import open_text
 from pageowner.ownertext.stack_list import StackList, begins, is_stack_list
 from pageowner.snapshot.fields import RECORD_TABLES
 from pageowner.snapshot.keys import NOTHING, function, owner_key, stack_key
-from pageowner.snapshot.scan import Coverage
-from pageowner.snapshot.tables import LAYER_SCHEMA, Snapshot
+from pageowner.snapshot.model import LAYER_SCHEMA, Coverage, Snapshot
 from pageowner.snapshot.text_chosen import TextChosen
 from pageowner.snapshot.text_owner import owner_name
 from pageowner.snapshot.text_records import TextRecords
 from pageowner.snapshot.usage import OWNER_SCHEMA, STACK_SCHEMA, usage_table
-from pageowner.sources import SourceSelection
-from pageowner.sources.sniff import SourceKind, sniff
 
 _BY = ("word", "named", "tail", "node", "zone", "order")
 _PARTS_AT_ONCE = 64
@@ -48,16 +45,6 @@ LISTED = (
     "from a list of stacks: how many pages each still has, and no more; stacks with fewer than "
     "page_owner_stacks/count_threshold are not in it"
 )
-
-
-def is_text(selection: SourceSelection) -> bool:
-    """Whether *selection* is a page_owner text, by its first bytes; a pipe always is one."""
-    path = selection.path
-    if selection.kind != "path" or path is None:
-        return False
-    if str(path) == "-" or path.is_fifo():
-        return True
-    return path.is_file() and sniff(path).kind is SourceKind.OWNERTEXT
 
 
 def text_snapshot(

@@ -11,8 +11,8 @@ import polars as pl
 from pageowner.analyses.balance import balance
 from pageowner.analyses.filters import Filter, Lookup, matching, zone_names
 from pageowner.analyses.groups import with_kinds
+from pageowner.snapshot.model import Snapshot
 from pageowner.snapshot.page_runs import SCHEMA as PAGE_SCHEMA
-from pageowner.snapshot.tables import Snapshot
 from pageowner.snapshot.usage import usage_table
 
 

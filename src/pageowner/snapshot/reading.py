@@ -1,21 +1,27 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The tables of whatever the user named: scanned now, read from a text, or loaded from a snapshot."""
+"""The tables of whatever the user named: scanned now, read from a text, or loaded from a snapshot.
+
+What a scan takes is imported for a scan alone: it is most of the time that a snapshot on disk takes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from pageowner.analyses.filters import Filter
 from pageowner.errors import SourceError
-from pageowner.layers.base import Layer
 from pageowner.snapshot.fields import TABLES, sql_name
-from pageowner.snapshot.from_text import is_text, text_snapshot
-from pageowner.snapshot.part import part_of
+from pageowner.snapshot.model import Snapshot
 from pageowner.snapshot.store import is_snapshot, load_snapshot
-from pageowner.snapshot.tables import Snapshot, take_snapshot
-from pageowner.sources import SourceSelection, open_source
+from pageowner.sources import SourceSelection
+from pageowner.sources.sniff import is_text
+
+if TYPE_CHECKING:
+    from pageowner.layers.base import Layer
 
 
 def read_snapshot(
@@ -30,16 +36,16 @@ def read_snapshot(
     :raises SourceError: when it cannot be read, or a snapshot lacks what is asked for.
     """
     if is_text(selection) and selection.path is not None:
-        return text_snapshot(selection.path, by, wanted)
+        return _from_text(selection.path, by, wanted)
     if selection.kind != "path" or selection.path is None or not is_snapshot(selection.path):
-        return take_snapshot(open_source(selection), extra, by, pages, wanted)
+        return _scanned(selection, extra, by, pages, wanted)
     snapshot = load_snapshot(selection.path)
     lacking = [name for name in by if name not in snapshot.groupings]
     if lacking:
         raise SourceError(f"{selection.path} was recorded without pages by {lacking[0]}")
     if not wanted:
         return snapshot
-    part = part_of(snapshot, wanted)
+    part = _part(snapshot, wanted)
     lacking = [name for name in by if name not in part.groupings]
     if lacking:
         raise SourceError(f"{selection.path} does not say this of a part of its pages: ask its source")
@@ -60,11 +66,39 @@ def read_everything(
     :raises SourceError: when it cannot be read.
     """
     if is_text(selection) and selection.path is not None:
-        return text_snapshot(selection.path, None, wanted, records)
+        return _from_text(selection.path, None, wanted, records)
     if selection.kind == "path" and selection.path is not None and is_snapshot(selection.path):
         loaded = load_snapshot(selection.path)
-        return part_of(loaded, wanted) if wanted else loaded
-    return take_snapshot(open_source(selection), extra, by, pages=True, wanted=wanted, records=records)
+        return _part(loaded, wanted) if wanted else loaded
+    return _scanned(selection, extra, by, True, wanted, records)
+
+
+def _from_text(
+    path: Path, by: Iterable[str] | None, wanted: Filter | None, records: bool = False
+) -> Snapshot:
+    from pageowner.snapshot.from_text import text_snapshot
+
+    return text_snapshot(path, by, wanted, records)
+
+
+def _scanned(
+    selection: SourceSelection,
+    extra: tuple[type[Layer], ...],
+    by: Iterable[str] | None,
+    pages: bool,
+    wanted: Filter | None,
+    records: bool = False,
+) -> Snapshot:
+    from pageowner.snapshot.tables import take_snapshot
+    from pageowner.sources import open_source
+
+    return take_snapshot(open_source(selection), extra, by, pages, wanted, records)
+
+
+def _part(snapshot: Snapshot, wanted: Filter) -> Snapshot:
+    from pageowner.snapshot.part import part_of
+
+    return part_of(snapshot, wanted)
 
 
 def named_tables(snapshot: Snapshot) -> dict[str, pl.DataFrame]:

@@ -12,8 +12,8 @@ from pageowner.errors import SourceError
 from pageowner.escape import escape
 from pageowner.rawtext import to_bytes
 from pageowner.snapshot.explain_record import Event, Record
+from pageowner.snapshot.model import Snapshot
 from pageowner.snapshot.page_name import PageName
-from pageowner.snapshot.tables import Snapshot
 
 NOT_STORED = "who else uses it, where it is mapped, its references, the last free"
 _PAGE_SHIFT = 12

@@ -13,8 +13,8 @@ from pageowner.analyses.filters import Filter
 from pageowner.errors import SourceError
 from pageowner.ownertext.columns import HEADER_SCHEMA, header_lines, pfn_lines
 from pageowner.rawtext import escape_carried
+from pageowner.snapshot.model import Snapshot
 from pageowner.snapshot.part import wanted_records
-from pageowner.snapshot.tables import Snapshot
 
 _ROWS = 100_000
 _PARTS = {"pid": ("pid",), "tgid": ("tgid", "comm"), "ts": ("ts_nsec",), "free_ts": ("free_ts_nsec",)}

@@ -20,8 +20,8 @@ from dataclasses import replace
 import polars as pl
 
 from pageowner.snapshot.keys import owner_key
+from pageowner.snapshot.model import Snapshot
 from pageowner.snapshot.redact_records import mapped, redact_allocations, redact_lines, redact_states
-from pageowner.snapshot.tables import Snapshot
 
 _HARMLESS = frozenset(
     """ALLOC_PAGE BDEV_PAGE BLK_MQ_PAGE DMA_PAGE EARLY_PAGE FREE_PAGE GUARD_PAGE HUGE_ZERO_PAGE

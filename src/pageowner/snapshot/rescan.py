@@ -18,17 +18,18 @@ from pageowner.kernel.target import Kernel
 from pageowner.layers.base import Layer
 from pageowner.snapshot.explain import Explanation, explain
 from pageowner.snapshot.find_pages import FOUND_SCHEMA, find_pages
-from pageowner.snapshot.from_text import is_text
 from pageowner.snapshot.keys import NOTHING, owner_key
+from pageowner.snapshot.model import Snapshot
 from pageowner.snapshot.page_address import find_page
 from pageowner.snapshot.page_name import PageName
 from pageowner.snapshot.reading import read_everything
 from pageowner.snapshot.scan import open_scan
 from pageowner.snapshot.store import MANIFEST, is_snapshot
-from pageowner.snapshot.tables import Snapshot, take_snapshot
+from pageowner.snapshot.tables import take_snapshot
 from pageowner.snapshot.tallies import TALLIES
 from pageowner.sources import SourceSelection, open_source
 from pageowner.sources.own_pages import OwnPages
+from pageowner.sources.sniff import is_text
 from pageowner.symbols.walk import walk_list
 
 GROUPINGS = ("process", "cgroup", "mount")

@@ -22,6 +22,7 @@ from pageowner.layers.base import Band, Claims, Layer
 from pageowner.layers.registry import layer_classes
 from pageowner.snapshot.claims import UNCLAIMED, Canvas, Table, Walked, concatenate
 from pageowner.snapshot.left_out import lost_runs, structures_left_out
+from pageowner.snapshot.model import Coverage
 from pageowner.snapshot.owners import Owners
 from pageowner.snapshot.stability import OWN, Stability
 from pageowner.snapshot.stability import REASON as CHANGED
@@ -74,20 +75,6 @@ class LayerRun:
     @property
     def active(self) -> bool:
         return self.missing is None and self.failed is None
-
-
-@dataclass
-class Coverage:
-    """What was read and what was not, in pages."""
-
-    scanned: int = 0
-    unreadable: int = 0
-    excluded: int = 0
-    changed: int = 0
-    torn: int = 0
-    stale: int = 0
-    structures: int = 0
-    """Slab pages and page tables that are excluded from the dump: names may be missing."""
 
 
 @dataclass

@@ -32,8 +32,7 @@ from pageowner import __version__
 from pageowner.errors import PageownerError, SourceError
 from pageowner.snapshot.fields import RECORD_TABLES, fields_of
 from pageowner.snapshot.fields import TABLES as ALL_TABLES
-from pageowner.snapshot.scan import Coverage
-from pageowner.snapshot.tables import Snapshot
+from pageowner.snapshot.model import Coverage, Snapshot
 
 FORMAT = "pageowner.snapshot"
 VERSION = 2

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 import drgn
 import polars as pl
@@ -19,54 +18,16 @@ from pageowner.kernel.target import Kernel
 from pageowner.kernel.zone import read_zones
 from pageowner.layers.base import Layer
 from pageowner.snapshot.chosen import Chosen
-from pageowner.snapshot.common import common_names
 from pageowner.snapshot.fields import RECORD_TABLES
+from pageowner.snapshot.model import LAYER_SCHEMA, Coverage, Snapshot
 from pageowner.snapshot.page_runs import SCHEMA as PAGE_SCHEMA
 from pageowner.snapshot.page_runs import page_runs
 from pageowner.snapshot.records import RecordTables
-from pageowner.snapshot.scan import Coverage, Scan, open_scan
+from pageowner.snapshot.scan import Scan, open_scan
 from pageowner.snapshot.tallies import TALLIES
 from pageowner.snapshot.tallies import Tally as PageTally
 from pageowner.snapshot.tally import Tally
 from pageowner.snapshot.usage import Usage
-
-LAYER_SCHEMA = {"word": pl.String, "ok": pl.Boolean, "why": pl.String, "stale": pl.Int64, "users": pl.Int64}
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """The tables of one scan.
-
-    ``usage``: pages by owner, stack, node, zone and order; ``owners`` and ``stacks`` say what its ``id`` and
-    ``stack`` stand for: see :mod:`pageowner.snapshot.usage`. Their sums are equal. ``zones``: see
-    :func:`pageowner.kernel.zone.read_zones`. ``layers``: one row per layer: does it work, and if not, why.
-    ``counters``: the kernel's own counters beside ours, in pages. ``remarks``: lines for standard error.
-    """
-
-    usage: pl.DataFrame
-    owners: pl.DataFrame
-    stacks: pl.DataFrame
-    zones: pl.DataFrame
-    layers: pl.DataFrame
-    counters: pl.DataFrame
-    coverage: Coverage
-    groupings: dict[str, pl.DataFrame] = field(default_factory=dict)
-    """Pages by process, cgroup, …, those that were asked for: :data:`pageowner.snapshot.tallies.TALLIES`."""
-    pages: pl.DataFrame = field(default_factory=pl.DataFrame)
-    """Every page, in runs (:func:`pageowner.snapshot.page_runs.page_runs`), where asked for."""
-    records: pl.DataFrame = field(default_factory=pl.DataFrame)
-    """Every page, in runs that are alike in all (:mod:`pageowner.snapshot.records`), where asked for."""
-    allocations: pl.DataFrame = field(default_factory=pl.DataFrame)
-    states: pl.DataFrame = field(default_factory=pl.DataFrame)
-    about: dict[str, str] = field(default_factory=dict)
-    """``release``, ``host`` and ``version`` of the kernel."""
-    partial: bool = False
-    remarks: list[str] = field(default_factory=list)
-
-    @property
-    def names(self) -> pl.DataFrame:
-        """What owners are called on every host (:func:`pageowner.snapshot.common.common_names`)."""
-        return common_names(self.owners)
 
 
 def take_snapshot(

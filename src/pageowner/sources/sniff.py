@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pageowner.errors import SourceError
 from pageowner.sources.compressed import Compression, damage, open_stream
+from pageowner.sources.selection import SourceSelection
 
 _HEAD = 1 << 16
 _ET_CORE = 4
@@ -154,3 +155,13 @@ def _kind_of_elf(head: bytes) -> SourceKind:
     if len(head) < 18 or struct.unpack_from(f"{order}H", head, 16)[0] == _ET_CORE:
         return SourceKind.ELF_CORE  # a cut-off one is for the core reader to explain
     return SourceKind.ELF_OTHER
+
+
+def is_text(selection: SourceSelection) -> bool:
+    """Whether *selection* is a page_owner text, by its first bytes; a pipe always is one."""
+    path = selection.path
+    if selection.kind != "path" or path is None:
+        return False
+    if str(path) == "-" or path.is_fifo():
+        return True
+    return path.is_file() and sniff(path).kind is SourceKind.OWNERTEXT

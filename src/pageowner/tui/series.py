@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from pageowner.analyses.filters import Filter
-from pageowner.snapshot.tables import Snapshot
+from pageowner.snapshot.model import Snapshot
 
 MOST_MOMENTS = 240
 MOST_BYTES = 64 << 20

@@ -17,8 +17,8 @@ from pageowner.reporters.html.payload import pack
 from pageowner.reporters.options import SummaryOptions
 from pageowner.reporters.palette import AGES, FAMILIES, MANY, MOBILITY, colors_of, family_of, order_of
 from pageowner.reporters.summary_json import summary
+from pageowner.snapshot.model import Snapshot
 from pageowner.snapshot.places import AGES as AGE_STEPS
-from pageowner.snapshot.tables import Snapshot
 
 VIEWS = ("balance", "flame", "treemap", "map")
 _PROCESS = r"(pid -?\d+ \([^()]*\))"

@@ -21,7 +21,7 @@ from pageowner.snapshot.blocked import blocked
 from pageowner.snapshot.places import AGES
 
 if TYPE_CHECKING:
-    from pageowner.snapshot.tables import Snapshot
+    from pageowner.snapshot.model import Snapshot
 
 LIMIT = 3_500_000
 """Bytes that the map may take in the page."""
