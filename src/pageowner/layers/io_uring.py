@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from pageowner.kernel.arrays import gather_arrays, gather_words
 from pageowner.kernel.units import units_of
+from pageowner.kernel.xarray import xarray_entries
 from pageowner.layers.base import Band, Claims, Needs
 from pageowner.layers.opened import I64, U64, OpenedLayer
 
@@ -18,7 +19,14 @@ _CTX = "struct io_ring_ctx"
 # IORING_SETUP_NO_MMAP (include/uapi/linux/io_uring.h, 6.5): the rings lie in the process's own memory.
 _NO_MMAP = 1 << 14
 # IO_REGION_F_USER_PROVIDED (io_uring/memmap.c, 6.14): so does this region.
-_USER_REGION = 1 << 2
+_USER_REGION = 1 << 1
+_LIST = "struct io_buffer_list"
+# Pages, their number, flags; a bit that says that they are a process's, one that they are the kernel's own.
+_BUFFER_RINGS = (
+    ("region.pages", "region.nr_pages", "region.flags", _USER_REGION, 0),  # 6.14
+    ("buf_pages", "buf_nr_pages", "flags", 0, 1 << 1),  # IOBL_MMAP
+    ("buf_pages", "buf_nr_pages", "is_mmap", 0, 1),  # 6.4; before there were only a process's
+)
 _REGIONS = ("ring_region", "sq_region", "param_region")
 
 
@@ -36,6 +44,7 @@ class IoUring(OpenedLayer):
         contexts = self.objects()
         yield from self._regions(contexts)
         yield from self._rings(contexts)
+        yield from self._buffer_rings(contexts)
         yield from self._buffers(contexts)
 
     def _regions(self, contexts: U64) -> Iterator[Claims]:
@@ -49,21 +58,39 @@ class IoUring(OpenedLayer):
             yield from self._lists(contexts[ok], rows["pages"][ok], rows["nr_pages"][ok], user[ok])
 
     def _rings(self, contexts: U64) -> Iterator[Claims]:
-        """Until 6.13: arrays of pages where they exist (6.5, and stable trees), and the rings' addresses."""
+        """The rings' addresses; until 6.13 arrays of pages where they exist (6.5, and stable trees)."""
+        rows, _ = self.kernel.gather(contexts, self.kernel.dtype(_CTX, {"flags": "flags"}))
+        user = (rows["flags"].astype(np.int64) & _NO_MMAP) != 0
         for pages, count, ring in (
             ("ring_pages", "n_ring_pages", "rings"),
             ("sqe_pages", "n_sqe_pages", "sq_sqes"),
         ):
-            user = np.zeros(len(contexts), np.bool_)
             if self.kernel.has_member(_CTX, pages):
-                fields = {"pages": pages, "count": count, "flags": "flags"}
+                fields = {"pages": pages, "count": count}
                 rows, ok = self.kernel.gather(contexts, self.kernel.dtype(_CTX, dict(fields)))
-                user = (rows["flags"].astype(np.int64) & _NO_MMAP) != 0
                 yield from self._lists(contexts[ok], rows["pages"][ok], rows["count"][ok], user[ok])
             rows, ok = self.kernel.gather(contexts, self.kernel.dtype(_CTX, {"ring": ring}))
             phys, linear = self.kernel.linear_to_phys(rows["ring"])
             pfn = np.where(linear & ok & ~user, phys >> np.uint64(12), -1).astype(np.int64)
             yield self._whole(contexts, pfn)
+
+    def _buffer_rings(self, contexts: U64) -> Iterator[Claims]:
+        """IORING_REGISTER_PBUF_RING: lists of buffers that the kernel may choose from."""
+        if not self.kernel.has_member(_CTX, "io_bl_xa"):
+            return
+        at = self.kernel.offset(_CTX, "io_bl_xa")
+        found = [xarray_entries(self.kernel, context + at)[1] for context in contexts.tolist()]
+        owner = np.repeat(contexts, [len(entries) for entries in found])
+        rings = np.concatenate([np.empty(0, np.uint64), *found])
+        for pages, count, flags, theirs, mine in _BUFFER_RINGS:
+            if not self.kernel.has_member(_LIST, flags):
+                continue
+            fields = {"pages": pages, "n": count, "flags": flags}
+            rows, ok = self.kernel.gather(rings, self.kernel.dtype(_LIST, dict(fields)))
+            word = rows["flags"].astype(np.int64)
+            user = ((word & theirs) != 0) | ((word & mine) != mine)
+            yield from self._lists(owner[ok], rows["pages"][ok], rows["n"][ok], user[ok])
+            return
 
     def _lists(
         self, contexts: U64, lists: U64, counts: npt.NDArray[Any], user: npt.NDArray[np.bool_]
@@ -93,9 +120,11 @@ class IoUring(OpenedLayer):
         dtype = self.kernel.dtype("struct bio_vec", dict(fields))
         which, _, vectors = gather_arrays(self.kernel, first, np.where(ok, rows["n"], 0), dtype)
         pfn = self.sections.page_pfn(np.ascontiguousarray(vectors["page"]))
-        n = (vectors["offset"].astype(np.int64) + vectors["len"] + 4095) >> 12
+        start = vectors["offset"].astype(np.int64)
+        n = ((start + vectors["len"] + 4095) >> 12) - (start >> 12)
         good = (pfn >= 0) & (n > 0)
-        yield Claims(pfn[good], n[good], contexts[owner[which[good]]], held=True)
+        first = pfn + (start >> 12)  # of a large folio the vector's page is the head
+        yield Claims(first[good], n[good], contexts[owner[which[good]]], held=True)
 
     def _ubufs(self, contexts: U64) -> tuple[npt.NDArray[np.int64], U64]:
         """(index of the context, address of the io_mapped_ubuf) of all registered buffers."""

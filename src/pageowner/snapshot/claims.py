@@ -9,13 +9,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pageowner.kernel import page_type
 from pageowner.kernel.memmap import Pages
 from pageowner.kernel.sections import Section
-from pageowner.layers.base import Claims
+from pageowner.layers.base import Band, Claims, Layer
 
 I64 = npt.NDArray[np.int64]
 UNCLAIMED = 255
 """Layer number of pages that nobody claimed."""
+
+
+def is_exclusive(layer: Layer) -> bool:
+    """Whether pages of *layer* are of no use to another: who lists one is wrong, or late.
+
+    Pages of hugetlb are a process's memory: pipes, packets and io_uring hold them as any other.
+    """
+    return layer.band <= Band.TYPED and page_type.HUGETLB not in layer.types
 
 
 @dataclass

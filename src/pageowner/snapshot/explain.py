@@ -19,7 +19,7 @@ from pageowner.kernel.pageblock import PageBlocks, read_pageblocks
 from pageowner.kernel.references import References
 from pageowner.kernel.target import PAGE_SHIFT, Kernel
 from pageowner.kernel.zone import read_zones
-from pageowner.layers.base import Band
+from pageowner.snapshot.claims import is_exclusive
 from pageowner.snapshot.explain_mapped import Places, places_of
 from pageowner.snapshot.explain_record import Record, record_of
 from pageowner.snapshot.lines import OwnerLines
@@ -166,7 +166,7 @@ def _claim(
 
 
 def _is_stale(scan: Scan, page: OnePage) -> bool:
-    return scan.by_number(page.number).layer.band <= Band.TYPED
+    return is_exclusive(scan.by_number(page.number).layer)
 
 
 def _details(run: LayerRun, pfn: int) -> list[tuple[str, str]]:

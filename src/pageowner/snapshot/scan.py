@@ -20,7 +20,7 @@ from pageowner.kernel.sections import Section, Sections, read_sections
 from pageowner.kernel.target import Kernel
 from pageowner.layers.base import Band, Claims, Layer
 from pageowner.layers.registry import layer_classes
-from pageowner.snapshot.claims import UNCLAIMED, Canvas, Table, Walked, concatenate
+from pageowner.snapshot.claims import UNCLAIMED, Canvas, Table, Walked, concatenate, is_exclusive
 from pageowner.snapshot.left_out import lost_runs, structures_left_out
 from pageowner.snapshot.model import Coverage
 from pageowner.snapshot.owners import Owners
@@ -318,7 +318,7 @@ class _Painter:
         probe.paint(0, table)
         listed = probe.layer == 0
         strong = np.zeros(256, np.bool_)
-        strong[[r.number for r in self.scan.runs if r.layer.band <= Band.TYPED and r is not run]] = True
+        strong[[r.number for r in self.scan.runs if r is not run and is_exclusive(r.layer)]] = True
         stale = int((listed & strong[self.canvas.layer]).sum())
         other = int((listed & ~strong[self.canvas.layer] & (self.canvas.layer != run.number)).sum())
         run.stale += stale
