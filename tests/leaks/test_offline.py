@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,11 @@ def guest(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         guest.do("plant churn 1")
         for kind, size in (("anon", 20 << 20), ("pipe", PIPED)):
             guest.do(f"plant {kind} {size} & until [ -e /tmp/{kind}.1 ]; do sleep 0.1; done")
+        # The first page frames at hand may lie beside memory of the firmware, in a block that never goes.
+        for count in range(2, 8):
+            if blockers(guest, "block")["blocks"]:
+                break
+            guest.do(f"kill -USR1 $(pidof leak_pipe); until [ -e /tmp/pipe.{count} ]; do sleep 0.1; done")
         yield guest
 
 
@@ -54,15 +60,20 @@ def goes_offline(guest: Obedient, name: str) -> bool:
 def test_the_kernel_agrees(guest: Obedient) -> None:
     """Block by block; then the one with pages in a pipe once more, when the pipe is gone."""
     found = blockers(guest, "block")
-    names = guest.do(f"cd {SYSFS}; echo memory*").split()
-    free, movable, blocked = (
-        {row["name"] for row in found[key]} for key in ("free", "movable", "blocks")
+    names = set(guest.do(f"cd {SYSFS}; echo memory*").split())
+    piped = Counter(
+        f"memory{int(pfn) // found['block_pages']}" for pfn in guest.do("cat /tmp/pipe_pfns").split()
     )
-    assert free and blocked and sum(row["in_the_way"] for row in found["blocks"]) == PIPED >> 12
+    free, movable, blocked = ({row["name"] for row in found[key]} for key in ("free", "movable", "blocks"))
+    fixed = names - free - movable - blocked
+    assert free and blocked and len(fixed) == found["fixed_blocks"]
+    assert {row["name"]: row["in_the_way"] for row in found["blocks"]} == {
+        name: pages for name, pages in piped.items() if name not in fixed
+    }
     for one in (one for row in found["blocks"] for one in row["owners"]):
         assert (one["word"], one["why"]) == ("ANON_PAGE", "referenced")
         assert one["owner"].endswith("(leak_pipe)") and "handle_mm_fault" in one["stack"]
-    assert len(free | movable | blocked) + found["fixed_blocks"] == len(names) == 8
+    assert len(names) == 8
     assert {name for name in names if goes_offline(guest, name)} == free | movable
     guest.do("kill $(pidof leak_pipe); sleep 1")
     assert blocked == {row["name"] for row in blockers(guest, "block")["movable"]}
