@@ -181,6 +181,11 @@ def special_handles(kernel: Kernel) -> dict[int, str]:
     return found
 
 
+def early_handles(kernel: Kernel) -> list[int]:
+    """The handle of pages that page_owner found in use when it came up; none where nothing is recorded."""
+    return [handle for handle, name in special_handles(kernel).items() if name == "early_handle"]
+
+
 def _layout(kernel: Kernel) -> _Layout:
     parts = kernel.prog.type("union handle_parts")
     widths = {

@@ -19,6 +19,7 @@ from pageowner.kernel.memmap import Heads
 from pageowner.kernel.page_flags import flag_mask
 from pageowner.kernel.runs import run_starts
 from pageowner.kernel.slab_caches import reclaimable_caches
+from pageowner.kernel.stackdepot import early_handles
 from pageowner.kernel.stacks import IRQ, TASK, read_kernel_stacks
 from pageowner.kernel.target import Kernel
 from pageowner.kernel.vmap import VM_ALLOC, read_vmap_areas
@@ -52,6 +53,7 @@ class Tally:
         # zsmalloc before 6.11 has no type and keeps an offset in the mapcount.
         self._what[self._numbers("ZSMALLOC_PAGE", "FREE_PAGE", "PCP_FREE_PAGE")] = _NOT_PLAIN
         self._pages = np.zeros(256, np.int64)
+        self._early = early_handles(kernel)
         self._kmalloc = next((run for run in scan.runs if run.word == "LARGE_KMALLOC_PAGE"), None)
 
     def add(self, section: SectionScan) -> None:
@@ -77,7 +79,11 @@ class Tally:
         if section.records is not None:
             # Guard pages from before page_owner was up look allocated to it.
             guard = page_type.any_of(section.layer, self._numbers("GUARD_PAGE"))
-            self._count("recorded", (section.records.allocated & pages.valid & ~guard).sum())
+            recorded = section.records.allocated & pages.valid & ~guard
+            # What lay on a CPU's free list then looks allocated to it, too, until it is.
+            free = recorded & page_type.any_of(section.layer, self._numbers("FREE_PAGE", "PCP_FREE_PAGE"))
+            early = np.isin(section.records.rows["handle"][free], self._early).sum()
+            self._count("recorded", recorded.sum() - early)
             huge = pages.heads.type == page_type.HUGETLB
             if huge.any():
                 huge = np.append(huge, False)[pages.head] & pages.valid & ~section.records.allocated
@@ -159,12 +165,13 @@ class Tally:
         """Pages of each kind, and of what parts of a kind differ in: caches, stacks."""
         self._pages += np.bincount(section.layer, minlength=256)
         if self._reclaimable is not None:
-            reclaimable = np.isin(self._keys(section, "SLAB_PAGE"), self._reclaimable)
-            self._count("slab reclaimable", reclaimable.sum())
-            self._count("slab unreclaimable", (~reclaimable).sum())
+            slabs = self._keys(section, "SLAB_PAGE")
+            reclaimable = np.isin(slabs, self._reclaimable).sum() if len(slabs) else 0
+            self._count("slab reclaimable", reclaimable)
+            self._count("slab unreclaimable", len(slabs) - reclaimable)
         stacks = self._keys(section, "KERNEL_STACK_PAGE")
         for state, keys in self._stacks.items():
-            self._count(state, np.isin(stacks, keys).sum())
+            self._count(state, np.isin(stacks, keys).sum() if len(stacks) else 0)
 
     def _keys(self, section: SectionScan, word: str) -> npt.NDArray[np.uint64]:
         """The key of the owner of each page of one kind."""

@@ -9,17 +9,21 @@ import numpy as np
 
 from pageowner.errors import LayoutError
 from pageowner.kernel.page_owner import PageOwner, in_buddy
-from pageowner.kernel.stackdepot import StackDepot
+from pageowner.kernel.stackdepot import StackDepot, early_handles
 from pageowner.kernel.target import Kernel
 from pageowner.snapshot.checks.view import Findings, View
 
 
 def record_free(view: View) -> Iterator[Findings]:
-    """What the buddy allocator has is not allocated: the record is closed before the page gets there."""
+    """What the buddy allocator has is not allocated: the record is closed before the page gets there.
+
+    But for pages that lay on a CPU's free list when page_owner came up (``init_pages_in_zone()``).
+    """
     records = view.section.records
     if records is None:
         return
     bad = np.flatnonzero(records.allocated & in_buddy(view.pages) & view.pages.valid)
+    bad = bad[~np.isin(records.rows["handle"][bad], early_handles(view.kernel))]
     yield Findings(
         "record-free", bad + view.start, lambda _: "is in the buddy allocator, but recorded as allocated"
     )
