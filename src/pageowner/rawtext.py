@@ -9,7 +9,6 @@ exactly what :func:`carry` was given.
 
 from __future__ import annotations
 
-import io
 import re
 
 import polars as pl
@@ -43,10 +42,11 @@ def _carried(c: str) -> str:
 
 def to_bytes(text: str) -> bytes:
     """The bytes that *text*, made of carried pieces, stands for."""
-    return _uncarried(text.encode())
+    return uncarried(text.encode())
 
 
-def _uncarried(data: bytes) -> bytes:
+def uncarried(data: bytes) -> bytes:
+    """The bytes that *data*, text in UTF-8 made of carried pieces, stands for."""
     # One byte is sought much faster than two, and it is not in what is ASCII.
     if _LEAD[:1] not in data or _LEAD not in data:
         return data
@@ -59,16 +59,6 @@ def joined_bytes(texts: pl.Series, separator: str = "") -> bytes:
         return b""
     whole = texts.str.join(separator).item()
     return to_bytes(whole)
-
-
-def lines_bytes(texts: pl.DataFrame) -> bytes:
-    """The fields of all rows of *texts* (String columns), a newline behind each: what goes to a file.
-
-    polars' CSV writer does just that, and copies each byte but once.
-    """
-    out = io.BytesIO()
-    texts.write_csv(out, include_header=False, separator="\n", line_terminator="\n", quote_style="never")
-    return _uncarried(out.getvalue())
 
 
 def escape_carried(text: str, also: str = "") -> str:

@@ -8,11 +8,14 @@ from typing import BinaryIO
 
 import polars as pl
 
-from pageowner.rawtext import lines_bytes
+from pageowner.ownertext.alike import Alike
+from pageowner.rawtext import uncarried
 
 # Records that are text in memory at a time: some 3 MB.
 _AT_ONCE = 4096
-_HEAD = pl.concat_str([pl.col("header"), pl.lit("\n"), "owner", "mapped", "pfnline"])
+_NL = pl.lit("\n")
+_HEAD = pl.concat_str([pl.col("header"), _NL, "owner", "mapped", "pfnline", _NL], ignore_nulls=True)
+_REST = pl.concat_str(["frames", "tail", _NL], ignore_nulls=True)
 
 
 def write_report(tables: Iterable[pl.DataFrame], out: BinaryIO) -> None:
@@ -24,7 +27,11 @@ def write_report(tables: Iterable[pl.DataFrame], out: BinaryIO) -> None:
 
 def report_bytes(table: pl.DataFrame) -> bytes:
     """The records of one of those tables: each ends in an empty line."""
-    # Most sections have no record with a tail, and stacks are shared strings until they are written.
-    tails = not (table.get_column("tail") == "").all()
-    rest = pl.concat_str("frames", "tail") if tails else pl.col("frames")
-    return lines_bytes(table.select(_HEAD.alias("head"), rest.alias("rest")))
+    heads = table.select(_HEAD.cast(pl.Binary)).to_series()
+    # Most of a record is its stack, which neighbours share: only join() copies it.
+    runs = Alike(table, "frames", "tail")
+    rests = runs.first.select(_REST.cast(pl.Binary)).to_series()
+    pieces: list[bytes] = [b""] * (2 * len(heads))
+    pieces[0::2] = heads.to_list()
+    pieces[1::2] = runs.shared(rests.to_list())
+    return uncarried(b"".join(pieces))
