@@ -307,10 +307,13 @@ def _units(
 def _pointed_head(layout: PageLayout, own: I64, word1: U64, tail: Bools) -> I64:
     """PFN that each tail's word1 leads to; -1 for pages that are no tails or point nowhere."""
     sections = layout.sections
-    target = word1 - np.uint64(1)
+    rows = np.flatnonzero(tail)
+    target = word1[rows] - np.uint64(1)
     if layout.masked_head:
-        target = sections.page_address(own) & word1
-    return np.where(tail, sections.page_pfn(target), -1)
+        target = sections.page_address(own[rows]) & word1[rows]
+    pointed = np.full(len(own), -1, np.int64)
+    pointed[rows] = sections.page_pfn(target)
+    return pointed
 
 
 def _fake_heads(layout: PageLayout, comp: npt.NDArray[np.intp], own: I64, tail: Bools, pointed: I64) -> Bools:
@@ -373,17 +376,15 @@ def _heads(
     valid: Bools,
 ) -> tuple[Heads, npt.NDArray[np.int32]]:
     own = np.arange(section.start, section.start + section.n, dtype=np.int64)
-    foreign = np.unique(head_of[(head_of < section.start) & valid])
+    is_foreign = (head_of < section.start) & valid
+    foreign = np.unique(head_of[is_foreign])
     local = np.flatnonzero((head_of == own) & valid)
     heads = _local_heads(layout, own, rows, second, n_of, torn, local)
     if len(foreign):
         heads = _join(_foreign_heads(kernel, layout, foreign), heads)
     slot = np.full(section.n, -1, np.int32)
     slot[local] = np.arange(len(foreign), len(foreign) + len(local), dtype=np.int32)
-    index = np.full(section.n, -1, np.int32)
-    is_local = valid & (head_of >= section.start)
-    index[is_local] = slot[head_of[is_local] - section.start]
-    is_foreign = valid & (head_of < section.start)
+    index = np.where(valid, slot[np.maximum(head_of - section.start, 0)], np.int32(-1))
     index[is_foreign] = np.searchsorted(foreign, head_of[is_foreign]).astype(np.int32)
     return heads, index
 

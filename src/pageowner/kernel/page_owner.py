@@ -53,14 +53,18 @@ class Records:
         return self.rows[name] if name in (self.rows.dtype.names or ()) else None
 
     @cached_property
+    def _flags(self) -> npt.NDArray[np.uint64]:
+        return np.ascontiguousarray(self.rows["ext_flags"])
+
+    @cached_property
     def owner(self) -> Bools:
         """PAGE_EXT_OWNER: the page has been allocated at some time, so that the record means something."""
-        return np.asarray((self.rows["ext_flags"] & np.uint64(OWNER)) != 0) & self.readable
+        return np.asarray((self._flags & np.uint64(OWNER)) != 0) & self.readable
 
     @cached_property
     def allocated(self) -> Bools:
         """PAGE_EXT_OWNER_ALLOCATED as well: the page is allocated now."""
-        return np.asarray((self.rows["ext_flags"] & np.uint64(OWNER_ALLOCATED)) != 0) & self.owner
+        return np.asarray((self._flags & np.uint64(OWNER_ALLOCATED)) != 0) & self.owner
 
     @cached_property
     def handle(self) -> npt.NDArray[np.uint32]:

@@ -70,10 +70,10 @@ class Sections:
     def page_pfn(self, addresses: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
         """PFNs of struct page *addresses* (``page_to_pfn()``); -1 for what is not in the memmap."""
         offset = addresses - np.uint64(self.vmemmap)
-        pfns = (offset // np.uint64(self.page_size)).astype(np.int64)
+        pfns = offset // np.uint64(self.page_size)
         last = self.rows[-1].start + self.rows[-1].n if self.rows else 0
-        good = (pfns < last) & (offset % np.uint64(self.page_size) == 0) & (pfns >= 0)
-        return np.where(good, pfns, -1)
+        good = (pfns < np.uint64(last)) & (pfns * np.uint64(self.page_size) == offset)
+        return np.where(good, pfns.astype(np.int64), -1)
 
 
 def read_sections(kernel: Kernel) -> Sections:

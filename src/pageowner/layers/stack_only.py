@@ -54,8 +54,11 @@ class LargeKmalloc(_ByStack):
         if typed.any() or self._has_type:
             return np.asarray(typed)
         plain = (heads.type == 0) & (heads.refcount > 0) & (heads.mapping == 0)
-        hidden = self._early(heads) & heads.compound
-        return np.asarray(plain & (self._callers.of(heads.handle)[1] | hidden))
+        rows = np.flatnonzero(plain)
+        handle = heads.handle[rows]
+        hidden = np.isin(handle, self._callers.early) & heads.compound[rows]
+        plain[rows] = self._callers.of(handle)[1] | hidden
+        return np.asarray(plain)
 
     def select(self, heads: Heads, rows: npt.NDArray[np.intp]) -> Selection:
         return Selection(rows, self._callers.of(heads.handle)[0][rows])

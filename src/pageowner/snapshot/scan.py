@@ -331,10 +331,10 @@ class _Painter:
             return  # the target has no such thing
         rows = np.empty(0, np.intp)
         try:
-            domain = run.layer.domain(heads)
-            if not domain.any():  # as for most layers in most sections
-                return
-            rows = np.flatnonzero(domain & self.canvas.free_heads())
+            free = self.canvas.free_heads()
+            # Most layers have nothing in most sections, and behind the stronger ones little is left.
+            mine = run.layer.domain(heads) if free.any() else free
+            rows = np.flatnonzero(mine & free) if mine.any() else rows
             if not len(rows):
                 return
             if not run.active:

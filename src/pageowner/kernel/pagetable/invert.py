@@ -120,6 +120,8 @@ class Inverter:
         # One PMD table leads to up to 512 PTE tables, but to few in most processes.
         for part in self._parts(refs, max(self.batch // 8, 1)):
             lower = self._visit(part, PMD)
+            # Neighbours in memory, whosever they are, are read together.
+            lower = lower.take(np.argsort(lower.pfn, kind="stable"))
             for piece in self._parts(lower, self.batch):
                 self._visit(piece, PTE)
 

@@ -29,13 +29,14 @@ WALKED, SECOND_PGD, DEPOSITED = range(3)
 
 def read_tables(read_phys: ReadPhys, pfns: I64) -> tuple[U64, Bools]:
     """The table pages *pfns* (ascending, unique): uint64[n, 512], and bool[n] readable."""
-    rows = np.zeros((len(pfns), ENTRIES), np.uint64)
+    rows = np.empty((len(pfns), ENTRIES), np.uint64)
     ok = np.zeros(len(pfns), np.bool_)
     cut = np.flatnonzero(np.diff(pfns) != 1) + 1
     bounds = [0, *cut.tolist(), len(pfns)]
     for start, stop in pairwise(bounds):
         for low in range(start, stop, LONGEST):
             _read_group(read_phys, pfns, low, min(low + LONGEST, stop), rows, ok)
+    rows[~ok] = 0
     return rows, ok
 
 
