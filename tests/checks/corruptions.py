@@ -15,6 +15,7 @@ from pageowner.kernel.page_ext import OWNER, OWNER_ALLOCATED
 from pageowner.kernel.page_owner import PageOwner
 from pageowner.kernel.pagetable.x86_64 import PTE
 from pageowner.kernel.process_memory import read_process_memory
+from pageowner.kernel.stackdepot import early_handles
 from pageowner.kernel.target import PAGE_SHIFT, Kernel
 from pageowner.kernel.vmap import read_vmap_areas
 from pageowner.kernel.zone import read_zones
@@ -203,6 +204,13 @@ def a_free_page_recorded_as_allocated(guest: Guest) -> None:
     guest.must_find(pfn, "record-free")
 
 
+def a_page_of_a_free_list_when_page_owner_came_up(guest: Guest) -> None:
+    """No corruption: until it is allocated, it looks so to page_owner."""
+    pfn = guest.head("FREE_PAGE")
+    guest.record(pfn, "ext_flags", OWNER | OWNER_ALLOCATED)
+    guest.record(pfn, "handle", early_handles(guest.kernel)[0])
+
+
 def a_subpage_with_another_order(guest: Guest) -> None:
     pfn = guest.head("SLAB_PAGE", n=2, where=recorded_whole) + 1
     guest.record(pfn, "order", 7)
@@ -237,7 +245,12 @@ def one_free_block_too_many(guest: Guest) -> None:
     guest.must_find(NO_PAGE, "free-list")
 
 
-OF_RECORDS = (a_free_page_recorded_as_allocated, a_subpage_with_another_order, a_record_without_a_stack)
+OF_RECORDS = (
+    a_free_page_recorded_as_allocated,
+    a_page_of_a_free_list_when_page_owner_came_up,
+    a_subpage_with_another_order,
+    a_record_without_a_stack,
+)
 """What needs page_owner's records to be planted."""
 
 CORRUPTIONS: tuple[Callable[[Guest], None], ...] = (
@@ -255,6 +268,7 @@ CORRUPTIONS: tuple[Callable[[Guest], None], ...] = (
     a_file_page_of_no_file,
     charged_to_nothing,
     a_free_page_recorded_as_allocated,
+    a_page_of_a_free_list_when_page_owner_came_up,
     a_subpage_with_another_order,
     a_record_without_a_stack,
     a_free_page_that_is_locked,
