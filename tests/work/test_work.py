@@ -55,6 +55,21 @@ def test_a_section_costs_few_reads_and_calls(scan: Scan, fullest: SectionScan) -
     assert work.calls < 11_000 + units / 2, "something is done per page or unit"
 
 
+def test_usage_is_the_same_however_often_it_is_summed(scan: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
+    sections = [scan.section(section) for section in scan.sections]
+
+    def tables(rows_at_once: int) -> tuple[pl.DataFrame, ...]:
+        monkeypatch.setattr("pageowner.snapshot.usage._ROWS_AT_ONCE", rows_at_once)
+        usage = Usage(scan)
+        for section in sections:
+            usage.add(section)
+        return usage.tables()
+
+    for often, once in zip(tables(0), tables(1 << 60), strict=True):
+        assert often.equals(once)
+        assert often.height
+
+
 def test_half_the_pages_are_half_the_bytes(scan: Scan, fullest: SectionScan) -> None:
     whole, half = fullest.pages.section, fullest.pages.section.n // 2
     sizes = []
