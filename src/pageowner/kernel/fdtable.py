@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pageowner.kernel.arrays import gather_narrow, gather_words
+from pageowner.kernel.carried_files import carried_files
 from pageowner.kernel.target import Kernel
 from pageowner.kernel.task import Tasks, read_tasks
 
@@ -17,6 +18,8 @@ U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 # sysctl_nr_open is 2^20 unless raised (fs/file.c); more than this is a torn word.
 LONGEST_TABLE = 1 << 22
+# MAX_RECURSION_LEVEL (net/unix/af_unix.c): a socket sent through a socket that was sent, and so on.
+DEEPEST = 4
 
 
 @dataclass(frozen=True)
@@ -59,23 +62,41 @@ class OpenFiles:
 
 
 def read_open_files(kernel: Kernel) -> OpenFiles:
-    """All files that any thread's descriptors lead to.
+    """All files that any thread's descriptors lead to, and what these carry: files in messages that nobody
+    has received, and those registered with an io_uring, count as who has the socket or the ring open.
 
-    Not those that only a socket carries, or that only the kernel or an io_uring registered.
+    Not those that only the kernel has open.
     """
     tasks = kernel.memo(read_tasks)
     pids, comm, first_of = _holders(tasks)
     tables, lost = _tables(kernel, first_of)
     owner, fd, file = gather_words(kernel, tables["fd"], tables["max"])
-    # By pid and descriptor, so that the first of equal files is the lowest pid's, lowest descriptor.
-    order = np.argsort(pids[owner] << 32 | fd, kind="stable")
+    rows, unreadable = _files(kernel, file, pids[owner], fd)
+    parts, known = [rows], rows["file"]
+    for _ in range(DEEPEST):
+        carrier, file = carried_files(kernel, rows["f_op"], rows["private"])
+        new = ~np.isin(file, known)
+        if not new.any():
+            break
+        rows, more = _files(kernel, file[new], rows["pid"][carrier[new]], rows["fd"][carrier[new]])
+        parts, known, unreadable = [*parts, rows], np.union1d(known, file[new]), unreadable + more
+    rows = np.concatenate(parts)
+    rows = rows[np.argsort(rows["file"])]
+    columns = {name: np.ascontiguousarray(rows[name]) for name in rows.dtype.names or ()}
+    return OpenFiles(**columns, comm=comm, unreadable=lost + unreadable)
+
+
+def _files(kernel: Kernel, file: U64, pid: I64, fd: I64) -> tuple[npt.NDArray[Any], int]:
+    """Each of *file* once, with the lowest of its pids and descriptors; and how many are unreadable."""
+    order = np.argsort(pid << 32 | fd, kind="stable")
     unique, first = np.unique(file[order], return_index=True)
-    first = order[first]
     rows, ok = gather_narrow(kernel, unique, _file_dtype(kernel))
-    f_op, inode, private = (np.ascontiguousarray(rows[name][ok]) for name in ("f_op", "inode", "private"))
-    pid = pids[owner[first]][ok]
-    unreadable = lost + int((~ok).sum())
-    return OpenFiles(unique[ok], f_op, inode, private, pid, fd[first][ok], comm, unreadable)
+    kinds = [(name, "<u8") for name in ("file", "f_op", "inode", "private")] + [("pid", "<i8"), ("fd", "<i8")]
+    out = np.zeros(int(ok.sum()), np.dtype(kinds))
+    for name in ("f_op", "inode", "private"):
+        out[name] = rows[name][ok]
+    out["file"], out["pid"], out["fd"] = unique[ok], pid[order[first]][ok], fd[order[first]][ok]
+    return out, int((~ok).sum())
 
 
 def _holders(tasks: Tasks) -> tuple[I64, dict[int, str], U64]:

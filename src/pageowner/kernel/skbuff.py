@@ -19,30 +19,44 @@ _SKB, _SOCK = "struct sk_buff", "struct sock"
 DEEPEST = 3
 MOST_FRAGS = 64
 AF_UNIX, AF_INET, AF_INET6, AF_NETLINK, AF_PACKET = 1, 2, 10, 16, 17
-SOCK_STREAM, IPPROTO_TCP, TCP_LISTEN = 1, 6, 10
+SOCK_STREAM, SOCK_DGRAM, IPPROTO_TCP, IPPROTO_UDP, TCP_LISTEN = 1, 2, 6, 17, 10
 
 
 def socket_packets(kernel: Kernel, socks: U64) -> tuple[I64, U64]:
     """(index of the socket, address of the sk_buff) of all packets on the queues of ``struct sock`` *socks*.
 
     Received and not read, to be sent, errors, the backlog; of TCP what is sent and not acknowledged, and
-    what came too early.
+    what came too early; of UDP what a reader has taken over and not read.
     """
     owners, packets = [np.empty(0, np.int64)], [np.empty(0, np.uint64)]
-    for queue in ("sk_receive_queue", "sk_write_queue", "sk_error_queue"):
-        heads = socks + np.uint64(kernel.offset(_SOCK, queue))
+    udp, tcp = (np.flatnonzero(which) for which in (is_udp(kernel, socks), is_tcp(kernel, socks)))
+    everyone = np.arange(len(socks))
+    for row, struct, queue in (
+        (everyone, _SOCK, "sk_receive_queue"),
+        (everyone, _SOCK, "sk_write_queue"),
+        (everyone, _SOCK, "sk_error_queue"),
+        (udp, "struct udp_sock", "reader_queue"),
+    ):
+        heads = socks[row] + np.uint64(kernel.offset(struct, queue) if len(row) else 0)
         walk = walk_lists(kernel, heads)  # sk_buff.next comes first, as in a list_head
-        owners.append(walk.owner)
+        owners.append(row[walk.owner])
         packets.append(walk.node)
     rows, ok = kernel.gather(socks, kernel.dtype(_SOCK, {"first": "sk_backlog.head"}))
     chain = walk_chains(kernel, np.where(ok, rows["first"], 0), kernel.offset(_SKB, "next"))
-    tcp = np.flatnonzero(is_tcp(kernel, socks))
     for tree_of, member in ((_SOCK, "tcp_rtx_queue"), ("struct tcp_sock", "out_of_order_queue")):
         roots, ok = kernel.gather(socks[tcp], kernel.dtype(tree_of, {"top": f"{member}.rb_node"}))
         owner, node = walk_trees(kernel, np.where(ok, roots["top"], 0))
         owners.append(tcp[owner])
         packets.append(node - np.uint64(kernel.offset(_SKB, "rbnode")))
     return np.concatenate([*owners, chain.owner]), np.concatenate([*packets, chain.node])
+
+
+def is_udp(kernel: Kernel, socks: U64) -> npt.NDArray[np.bool_]:
+    """Which are UDP sockets."""
+    fields = {"family": "__sk_common.skc_family", "type": "sk_type", "protocol": "sk_protocol"}
+    rows, ok = kernel.gather(socks, kernel.dtype(_SOCK, dict(fields)))
+    inet = np.isin(rows["family"], (AF_INET, AF_INET6))
+    return np.asarray(ok & inet & (rows["type"] == SOCK_DGRAM) & (rows["protocol"] == IPPROTO_UDP))
 
 
 def is_tcp(kernel: Kernel, socks: U64) -> npt.NDArray[np.bool_]:

@@ -13,6 +13,7 @@ import polars as pl
 from pageowner.escape import escape
 from pageowner.kernel import page_type, skbuff
 from pageowner.kernel.arrays import gather_arrays
+from pageowner.kernel.carried_files import socks_of
 from pageowner.kernel.task import read_tasks
 from pageowner.kernel.units import units_of
 from pageowner.layers.base import Band, Claims, Needs
@@ -47,11 +48,10 @@ class Socket(OpenedLayer):
 
     @cached_property
     def _socks(self) -> tuple[U64, U64]:
-        """(socket, sock) of all open sockets that are connected to a protocol."""
+        """(socket, sock) of all open sockets that have a protocol, and of whom they are to accept."""
         sockets = self.objects()
-        rows, ok = self.kernel.gather(sockets, self.kernel.dtype("struct socket", {"sk": "sk"}))
-        good = ok & (rows["sk"] != 0)
-        return sockets[good], np.ascontiguousarray(rows["sk"][good])
+        index, socks = socks_of(self.kernel, sockets)
+        return sockets[index], socks
 
     def walk(self) -> Iterator[Claims]:
         sockets, socks = self._socks
