@@ -162,5 +162,5 @@ def _records(section: SectionScan, at: slice | I64) -> tuple[U32, U64]:
 
 
 def _sums(frame: pl.DataFrame) -> pl.DataFrame:
-    sums = pl.col("pages", "reclaimable").sum()
-    return frame.group_by(_BY).agg(sums, pl.col("ts").min(), pl.col("ts_max").max()).select(_PART_SCHEMA.keys())
+    sums = pl.col("pages", "reclaimable").sum(), pl.col("ts").min(), pl.col("ts_max").max()
+    return frame.group_by(_BY).agg(*sums).select(_PART_SCHEMA.keys())
