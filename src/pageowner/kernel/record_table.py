@@ -70,7 +70,7 @@ def comm_text(comms: npt.NDArray[Any]) -> pl.Series:
     """
     unique, which = distinct(comms)
     names = [carry(raw.split(b"\0", 1)[0]) for raw in unique.tolist()]
-    return pl.Series("comm", names, dtype=pl.String).gather(which)
+    return pl.Series("comm", names, dtype=pl.String)[pl.Series(which)]
 
 
 def _memcg_words(pages: Pages, at: I64) -> npt.NDArray[np.uint64] | None:

@@ -51,8 +51,8 @@ def render_lines(line: str, frame: pl.DataFrame) -> pl.Series:
 def _text(values: pl.Series, spec: str) -> pl.Series:
     if spec:
         return hex_text(values)
-    if values.dtype == pl.String:
-        return values.fill_null("")
     if values.null_count():
         return values.cast(pl.String).fill_null("")
+    if values.dtype == pl.String:
+        return values
     return text_of_each(values, lambda unlike: unlike.cast(pl.String))

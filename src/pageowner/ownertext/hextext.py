@@ -24,17 +24,18 @@ def hex_text(values: npt.NDArray[np.integer[Any]] | pl.Series) -> pl.Series:
 def _text(words: npt.NDArray[np.uint64]) -> pl.Series:
     """The lower 16 bits by a table; what is above, which neighbours mostly share, once per run."""
     high = words >> np.uint64(16)
-    index = (words & np.uint64(0xFFFF)).astype(np.uint32)
+    index = words.astype(np.uint16).astype(np.uint32)
     if not high.any():
-        return _digits().gather(index)
+        return _digits()[pl.Series(index)]
     begins = np.append(True, high[1:] != high[:-1])
     above = high[begins]
     text = _text(above)
     if not above.all():
         text = pl.select(pl.when(pl.Series(above != 0)).then(text).otherwise(pl.lit(""))).to_series()
-    upper = text.gather(np.cumsum(begins, dtype=np.uint32) - np.uint32(1))
-    lower = _digits().gather(index + np.where(high != 0, np.uint32(_PADDED), np.uint32(0)))
-    return pl.select(pl.concat_str([pl.lit(upper), pl.lit(lower)])).to_series()
+    upper = text[pl.Series(np.cumsum(begins, dtype=np.uint32) - np.uint32(1))]
+    index[high != 0] += np.uint32(_PADDED)
+    parts = pl.DataFrame({"upper": upper, "lower": _digits()[pl.Series(index)]})
+    return parts.select(pl.concat_str(["upper", "lower"])).to_series()
 
 
 _PADDED = 1 << 16

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -63,28 +63,30 @@ class Texts:
     def tables(self, frame: pl.DataFrame, handle: str = "handle") -> TextTables:
         """Tables that serve every row of *frame* (columns *handle* and, if there, ``memcg_data``)."""
         known = self._tables
-        stacks = pl.concat([known.stacks, self._new_stacks(frame[handle])])
-        memcgs = known.memcgs
+        stacks, memcgs = self._new_stacks(frame[handle]), None
         if "memcg_data" in frame.columns and known.shape.memcg:
-            memcgs = pl.concat([memcgs, self._new_memcgs(frame["memcg_data"])])
-        self._tables = TextTables(
-            known.shape, known.gfp, known.flags, known.types, known.block_order, stacks, memcgs
-        )
+            memcgs = self._new_memcgs(frame["memcg_data"])
+        if stacks is not None:
+            self._tables = replace(self._tables, stacks=pl.concat([known.stacks, stacks], rechunk=True))
+        if memcgs is not None:
+            self._tables = replace(self._tables, memcgs=pl.concat([known.memcgs, memcgs], rechunk=True))
         return self._tables
 
-    def _new_stacks(self, handles: pl.Series) -> pl.DataFrame:
+    def _new_stacks(self, handles: pl.Series) -> pl.DataFrame | None:
         unique = handles.drop_nulls().cast(pl.UInt32).unique()
         new = unique.filter(~unique.is_in(self._tables.stacks["handle"].implode())).to_numpy()
+        if not len(new):
+            return None
         stacks = self._depot.stacks(new)
         self.bad_handles += int((~stacks.ok).sum())
         return stack_texts(stacks, self._symbolize)
 
-    def _new_memcgs(self, words: pl.Series) -> pl.DataFrame:
+    def _new_memcgs(self, words: pl.Series) -> pl.DataFrame | None:
         unique = words.drop_nulls().unique()
         known = unique.is_in(self._tables.memcgs["memcg_data"].implode())
         new = unique.filter((unique != 0) & ~known).to_numpy()
         if self._memcgs is None or not len(new):
-            return pl.DataFrame(schema=MEMCG_SCHEMA)
+            return None
         charges = self._memcgs.charges(new)
         self.lost_charges += charges.lost
         lines = [carry(line) for line in self._memcgs.lines(charges)]

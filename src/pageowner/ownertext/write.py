@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from pageowner.ownertext.alike import Alike, text_of_each
+from pageowner.ownertext.alike import Alike, alike, text_of_each
 from pageowner.ownertext.hextext import hex_text
 from pageowner.ownertext.tables import TextTables
 from pageowner.rawtext import joined_bytes
@@ -79,7 +79,7 @@ def record_bytes(text: pl.DataFrame) -> bytes:
 
 def header_text(frame: pl.DataFrame, names: TextTables) -> pl.Series:
     """``Page allocated via order …`` of each record, with what this kernel's header has."""
-    runs = Alike(frame, "order", "gfp_mask", "pid", "tgid", "comm")
+    runs = alike(frame, "order", "gfp_mask", "pid", "tgid", "comm")
     columns = {"begin": runs.repeated(_header_begin(runs.first, names))}
     parts: list[pl.Expr] = [pl.col("begin")]
     for name, text, column in _TIMES:
@@ -107,8 +107,8 @@ def _header_begin(frame: pl.DataFrame, names: TextTables) -> pl.Series:
 
 def pfn_text(frame: pl.DataFrame, names: TextTables) -> pl.Series:
     """``PFN … type … Block … type … Flags …`` of each record."""
-    block = pl.col("pfn").cast(pl.Int64) // (1 << names.block_order)
-    runs = Alike(frame.with_columns(block.alias("block")), "gfp_mask", "block", "block_type", "flags")
+    block = pl.Series("block", frame["pfn"].cast(pl.Int64).to_numpy() >> names.block_order)
+    runs = Alike([block, *frame.select("gfp_mask", "block_type", "flags")])
     columns = {"pfn": pfn_number(frame["pfn"], names), "end": runs.repeated(_pfn_end(runs.first, names))}
     begin = pl.lit("PFN 0x" if names.shape.hex_pfn else "PFN ")
     return pl.DataFrame(columns).select(pl.concat_str([begin, "pfn", "end"]).alias("pfnline")).to_series()
@@ -164,7 +164,7 @@ def _frames(handles: pl.Series, names: TextTables) -> pl.Series:
 
 def tail_text(frame: pl.DataFrame, names: TextTables) -> pl.Series:
     """The lines after the stack: migrated and charged, each with its newline."""
-    runs = Alike(frame, "last_migrate_reason", "memcg_data")
+    runs = alike(frame, "last_migrate_reason", "memcg_data")
     return runs.repeated(_tail(runs.first, names)).alias("tail")
 
 
@@ -191,5 +191,6 @@ def _migrated(reasons: pl.Series, names: TextTables) -> pl.Series:
 
 
 def _named(numbers: npt.NDArray[np.uint8], name: Callable[[int], str]) -> pl.Series:
-    """The name of each number, by a table of all 256."""
-    return pl.Series([name(i) for i in range(256)], dtype=pl.String).gather(numbers.astype(np.uint32))
+    """The name of each number."""
+    unique, which = np.unique(numbers, return_inverse=True)
+    return pl.Series([name(number) for number in unique.tolist()], dtype=pl.String)[pl.Series(which)]

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 import polars as pl
 
-from pageowner.ownertext.alike import Alike
+from pageowner.ownertext.alike import alike
 from pageowner.rawtext import uncarried
 
 # Records that are text in memory at a time: some 3 MB.
@@ -29,7 +29,7 @@ def report_bytes(table: pl.DataFrame) -> bytes:
     """The records of one of those tables: each ends in an empty line."""
     heads = table.select(_HEAD.cast(pl.Binary)).to_series()
     # Most of a record is its stack, which neighbours share: only join() copies it.
-    runs = Alike(table, "frames", "tail")
+    runs = alike(table, "frames", "tail")
     rests = runs.first.select(_REST.cast(pl.Binary)).to_series()
     pieces: list[bytes] = [b""] * (2 * len(heads))
     pieces[0::2] = heads.to_list()

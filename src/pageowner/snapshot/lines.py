@@ -58,12 +58,12 @@ class OwnerLines:
             if self._with_paths:
                 frame, line = frame.with_columns(self._paths(run, section, at[rows])), line + "{+path}"
             if mixed is not None:
-                frame, line = frame.with_columns(mixed.gather(rows)), line + "{+mixed}"
+                frame, line = frame.with_columns(mixed[rows]), line + "{+mixed}"
             order.append(rows)
             parts.append(render_lines(line + end, frame))
         back = np.empty(len(at), np.uint32)
         back[np.concatenate(order)] = np.arange(len(at), dtype=np.uint32)
-        return parts[1] if len(parts) == 2 else pl.concat(parts).gather(back)
+        return parts[1] if len(parts) == 2 else pl.concat(parts)[pl.Series(back)]
 
     def _paths(self, run: LayerRun, section: SectionScan, at: I64) -> pl.Series:
         """`` path:<path>`` for layers of files, "" for others and where no dentry is left."""
