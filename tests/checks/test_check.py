@@ -8,15 +8,19 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 from pageowner.commands import main
 from pageowner.kernel.page_owner import PageOwner
+from pageowner.kernel.sections import Section
 from pageowner.kernel.target import Kernel
 from pageowner.reporters.explain_text import write_explain_text
 from pageowner.snapshot.checks.run import CheckRun
 from pageowner.snapshot.explain import explain
 from pageowner.snapshot.scan import open_scan
+from pageowner.snapshot.stability import Stability
 from pageowner.sources import open_source
 from pageowner.sources.selection import SourceSelection
 from tests.checks.corruptions import CORRUPTIONS, OF_RECORDS, Guest
@@ -88,6 +92,23 @@ def test_of_a_running_kernel_it_is_said_so(
     assert main(["check", str(corrupt[0])]) == 3
     line = "pageowner: memory changed while it was read: believe what a second run finds again"
     assert capsys.readouterr().err.splitlines()[-1] == line
+
+
+def test_pages_that_changed_meanwhile_are_left_out(
+    corrupt: tuple[Path, Guest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, guest = corrupt
+    pages = sorted({pfn for _, pfn in guest.expected if pfn >= 0})
+
+    def changed(self: Stability, section: Section, rows: npt.NDArray[np.void]) -> npt.NDArray[np.bool_]:
+        return np.isin(section.start + np.arange(len(rows)), pages[::2])
+
+    monkeypatch.setattr(Stability, "changed", changed)
+    opened = open_source(SourceSelection("core", path=path))
+    opened.live = True
+    run = CheckRun(open_scan(opened), None)
+    found = {(finding.check, finding.pfn) for finding in run.findings()}
+    assert found == {(check, pfn) for check, pfn in guest.expected if pfn not in pages[::2]}
 
 
 def test_json(corrupt: tuple[Path, Guest], capsys: pytest.CaptureFixture[str]) -> None:

@@ -192,7 +192,11 @@ def test_scans_in_a_row_while_memory_changes(tmp_path: Path, version: str) -> No
     for command in ("summary", "report --mappings", "check"):
         remarks = (tmp_path / f"remarks.{command}").read_text()
         assert "Traceback" not in remarks and "error:" not in remarks
-        assert (tmp_path / f"status.{command}").read_text() == "0\n", remarks
+        status = (tmp_path / f"status.{command}").read_text()
+        if command == "check" and status == "3\n":  # what a page's user changes without becoming another
+            assert "believe what a second run finds again" in remarks
+        else:
+            assert status == "0\n", remarks
     events = dict(line.split() for line in (tmp_path / "vmstat").read_text().splitlines())
     assert int(events["pswpin"]) > 0 and int(events["pswpout"]) > 0, "nothing was swapped"
 

@@ -6,8 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from pageowner.snapshot.checks import mapped, memmap, owners, records, zones
-from pageowner.snapshot.checks.view import Findings, ScanCheck, SectionCheck, View
+from pageowner.snapshot.checks.view import I64, Findings, ScanCheck, SectionCheck, View
 from pageowner.snapshot.scan import Scan
 
 SECTION_CHECKS: tuple[SectionCheck, ...] = (
@@ -49,14 +51,17 @@ class CheckRun:
 
     def findings(self) -> Iterator[Finding]:
         """Every finding, but no more than *most* of each check."""
+        changed: list[I64] = []
         for section in self._scan.run():
             view = View(self._scan, section)
+            if len(view.changed):
+                changed.append(view.changed)
             for check in SECTION_CHECKS:
                 for found in check(view):
-                    yield from self._told(found)
+                    yield from self._told(_without(found, changed[-1:]))
         for whole in SCAN_CHECKS:
             for found in whole(self._scan):
-                yield from self._told(found)
+                yield from self._told(_without(found, changed))
 
     def _told(self, found: Findings) -> Iterator[Finding]:
         if not len(found.pfn):
@@ -67,3 +72,11 @@ class CheckRun:
         for row in range(min(room, len(found.pfn))):
             self.told += 1
             yield Finding(found.check, int(found.pfn[row]), found.text(row))
+
+
+def _without(found: Findings, changed: list[I64]) -> Findings:
+    """*found* without the pages *changed* while they were read: what is said of them is of two moments."""
+    if not changed or not len(found.pfn):
+        return found
+    kept = np.flatnonzero(~np.isin(found.pfn, np.concatenate(changed)))
+    return Findings(found.check, found.pfn[kept], lambda row: found.text(int(kept[row])))

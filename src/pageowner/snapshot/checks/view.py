@@ -15,7 +15,9 @@ from pageowner.kernel.mapping import GIGANTIC, HUGE, Mappings
 from pageowner.kernel.memmap import Heads, Pages
 from pageowner.kernel.process_memory import ProcessMemory, read_process_memory
 from pageowner.layers.base import Band
-from pageowner.snapshot.scan import Scan, SectionScan
+from pageowner.snapshot.scan import Scan, SectionScan, Unknown
+from pageowner.snapshot.stability import OWN
+from pageowner.snapshot.stability import REASON as CHANGED
 
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
@@ -81,6 +83,20 @@ class View:
     def counted(self) -> Counted:
         """How often the page tables map each page."""
         return Counted.of(self.kernel.memo(read_process_memory).mappings, self.start, self.n)
+
+    @cached_property
+    def changed(self) -> I64:
+        """PFNs of the section whose pages were not the same before, while and after they were read, or that
+        this very process maps: it goes on while it looks."""
+        own = self.kernel.own_pages() if self.kernel.own_pages is not None else np.empty(0, np.int64)
+        own = own[(own >= self.start) & (own < self.start + self.n)]
+        unknown = self.scan.unknown
+        table = self.section.claims.get(unknown.number)
+        if table is None or not isinstance(unknown.layer, Unknown):
+            return own
+        keys = [key for key, reason in enumerate(unknown.layer.reasons) if reason in (CHANGED, OWN)]
+        mine = np.flatnonzero(self.section.layer == unknown.number)
+        return np.union1d(own, mine[np.isin(table.key[self.section.claim[mine]], keys)] + self.start)
 
     @cached_property
     def free(self) -> Bools:
