@@ -11,6 +11,7 @@ import polars as pl
 
 from pageowner.kernel.boot_memory import Piece, boot_pieces
 from pageowner.kernel.iomem import is_ram, ram_ranges, read_iomem
+from pageowner.kernel.kexec import read_kexec_pages
 from pageowner.kernel.target import PAGE_SHIFT, Kernel
 
 I64 = npt.NDArray[np.int64]
@@ -18,6 +19,7 @@ I64 = npt.NDArray[np.int64]
 UNKNOWN = "unknown"
 HOLE = "hole"
 LOW_MEMORY = "low 1 MiB"
+KEXEC = "kexec image"
 _LOW_PFNS = 0x100
 _MOST_NAMES = 4  # of one page
 _MOST_PAGES = 1 << 22  # of all pieces together: 16 GiB
@@ -28,6 +30,7 @@ class ReservedNames:
     """``names``: all of them. ``pfn`` int64, ascending, and ``name`` int64: pages that globals reach.
 
     ``first``, ``last``, ``resource`` int64: page ranges of the resource tree, parents before children.
+    ``next_kernel`` int64, ascending: pages of the image that kexec loaded.
     """
 
     names: tuple[str, ...]
@@ -37,6 +40,7 @@ class ReservedNames:
     last: I64
     resource: I64
     ram: tuple[I64, I64]
+    next_kernel: I64
 
     def of(self, pfns: I64) -> I64:
         """Row in ``names`` for each of *pfns* (ascending)."""
@@ -47,6 +51,7 @@ class ReservedNames:
             for row in np.flatnonzero((self.first <= pfns[-1]) & (self.last >= pfns[0])).tolist():
                 low, high = np.searchsorted(pfns, [self.first[row], self.last[row] + 1])
                 out[low:high] = self.resource[row]
+        out[np.isin(pfns, self.next_kernel)] = self._number(KEXEC)
         at = np.minimum(np.searchsorted(self.pfn, pfns), max(len(self.pfn) - 1, 0))
         if len(self.pfn):
             out = np.where(self.pfn[at] == pfns, self.name[at], out)
@@ -61,9 +66,12 @@ def read_reserved_names(kernel: Kernel) -> ReservedNames:
     iomem = kernel.memo(read_iomem)
     # Of RAM only what lies in it has a name; the image is another layer's.
     inner = iomem.filter(~((pl.col("depth") == 0) & pl.col("name").str.starts_with("System RAM")))
+    next_kernel = kernel.memo(read_kexec_pages)
     reached = _reached(kernel)
+    # Where the initrd was another's pages may lie now.
+    reached = reached.filter(~pl.col("pfn").is_in(next_kernel.tolist()))
     texts = reached["name"].to_list() + inner["name"].to_list()
-    names = tuple(dict.fromkeys([UNKNOWN, HOLE, LOW_MEMORY, *texts]))
+    names = tuple(dict.fromkeys([UNKNOWN, HOLE, LOW_MEMORY, KEXEC, *texts]))
     number = {name: i for i, name in enumerate(names)}
     return ReservedNames(
         names,
@@ -73,6 +81,7 @@ def read_reserved_names(kernel: Kernel) -> ReservedNames:
         (inner["end"].to_numpy() >> np.uint64(PAGE_SHIFT)).astype(np.int64),
         np.array([number[name] for name in inner["name"]], np.int64),
         ram_ranges(iomem),
+        next_kernel,
     )
 
 

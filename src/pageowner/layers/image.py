@@ -11,6 +11,7 @@ import polars as pl
 
 from pageowner.kernel.image import Image, read_image
 from pageowner.kernel.kernel_map import virt_to_pfns
+from pageowner.kernel.kexec import read_kexec_pages
 from pageowner.kernel.memmap import Heads
 from pageowner.kernel.page_flags import flag_mask
 from pageowner.kernel.sections import read_sections
@@ -33,6 +34,7 @@ class KernelImage(Layer):
     def domain(self, heads: Heads) -> Bools:
         # Init code and the gaps that alignment left are freed, and others' by now: they lost PG_reserved.
         reserved = (heads.flags & np.uint64(flag_mask(self.kernel, "PG_reserved"))) != 0
+        reserved &= ~np.isin(heads.pfn, self.kernel.memo(read_kexec_pages))
         return np.asarray(reserved & (self._image.part(heads.pfn) >= 0) if reserved.any() else reserved)
 
     def select(self, heads: Heads, rows: npt.NDArray[np.intp]) -> Selection:

@@ -14,6 +14,7 @@ import polars as pl
 
 from pageowner.kernel import page_type
 from pageowner.kernel.iomem import is_ram_from, ram_ranges, read_iomem
+from pageowner.kernel.kexec import read_kexec_pages
 from pageowner.kernel.lru_gen import LruGen
 from pageowner.kernel.memmap import Heads
 from pageowner.kernel.page_flags import flag_mask
@@ -54,6 +55,7 @@ class Tally:
         self._what[self._numbers("ZSMALLOC_PAGE", "FREE_PAGE", "PCP_FREE_PAGE")] = _NOT_PLAIN
         self._pages = np.zeros(256, np.int64)
         self._early = early_handles(kernel)
+        self._kexec = kernel.memo(read_kexec_pages)
         self._kmalloc = next((run for run in scan.runs if run.word == "LARGE_KMALLOC_PAGE"), None)
 
     def add(self, section: SectionScan) -> None:
@@ -75,7 +77,9 @@ class Tally:
             ram = section_ram & pages.valid & pages.section.online
             reserved = (pages.flags & self._mask["reserved"]) != 0
             self._count("RAM", ram.sum())
-            self._count("RAM not reserved", (ram & ~reserved).sum())
+            # The page allocator gave these out, and kexec marked them.
+            marked = np.isin(pages.pfn, self._kexec) & reserved & ram
+            self._count("RAM not reserved", (ram & ~reserved).sum() + marked.sum())
         if section.records is not None:
             # Guard pages from before page_owner was up look allocated to it.
             guard = page_type.any_of(section.layer, self._numbers("GUARD_PAGE"))
