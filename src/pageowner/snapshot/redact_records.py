@@ -4,15 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import polars as pl
 
 from pageowner.escape import escape
 from pageowner.rawtext import to_bytes
-
-if TYPE_CHECKING:
-    from pageowner.snapshot.redact import Pseudonyms
+from pageowner.snapshot.pseudonyms import Pseudonyms
 
 _LINE = (
     r"(?s)^(?<before>[A-Z0-9_]+_PAGE .*?\b(?:name|path):)(?<name>.*?)"
