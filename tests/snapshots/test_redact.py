@@ -12,8 +12,8 @@ import pytest
 from pageowner.analyses.diff import diff
 from pageowner.commands import main
 from pageowner.snapshot.fields import fields_of
-from pageowner.snapshot.reading import named_tables
 from pageowner.snapshot.pseudonyms import Pseudonyms
+from pageowner.snapshot.reading import named_tables
 from pageowner.snapshot.redact import redact
 from pageowner.snapshot.store import load_snapshot
 from pageowner.snapshot.tables import Snapshot
