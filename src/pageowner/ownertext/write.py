@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from pageowner.kernel.runs import distinct
 from pageowner.ownertext.alike import Alike, alike, text_of_each
 from pageowner.ownertext.hextext import hex_text
 from pageowner.ownertext.tables import TextTables
@@ -135,21 +136,14 @@ def _pfn_end(frame: pl.DataFrame, names: TextTables) -> pl.Series:
 def flags_text(words: pl.Series, names: TextTables) -> pl.Series:
     """``%pGp`` of each flags word, with the raw value before it: ``0x…(uptodate|lru|node=0|zone=1)``."""
     flags = names.flags
-    values = words.cast(pl.UInt64).to_numpy()
-    low = values & np.uint64(flags.mask)
-    unique, inverse = np.unique(low, return_inverse=True)
-    named = pl.Series(flags.names.texts(unique.tolist()), dtype=pl.String).gather(inverse)
-    columns: dict[str, pl.Series] = {"raw": hex_text(values), "named": named}
-    parts = []
+    unique, which = distinct(words.cast(pl.UInt64).to_numpy())
+    parts = [flags.names.texts((unique & np.uint64(flags.mask)).tolist())]
     for field in flags.printed:
-        of = field.of(values)
-        text = hex_text(of) if field.base == 16 else pl.Series(of).cast(pl.String)
-        columns[field.name] = f"{field.name}=0x" + text if field.base == 16 else f"{field.name}=" + text
-        parts.append(pl.col(field.name))
-    fields = pl.concat_str(parts, separator="|") if parts else pl.lit("")
-    between = pl.when((pl.col("named") == "") | (len(parts) == 0)).then(pl.lit("")).otherwise(pl.lit("|"))
-    whole = pl.concat_str([pl.lit("0x"), "raw", pl.lit("("), "named", between, fields, pl.lit(")")])
-    return pl.DataFrame(columns).select(whole.alias("flags")).to_series()
+        form = f"{field.name}=0x{{:x}}" if field.base == 16 else f"{field.name}={{}}"
+        parts.append([form.format(value) for value in field.of(unique).tolist()])
+    inner = ["|".join(filter(None, of_word)) for of_word in zip(*parts, strict=True)]
+    texts = [f"0x{word:x}({text})" for word, text in zip(unique.tolist(), inner, strict=True)]
+    return pl.Series("flags", texts, dtype=pl.String)[pl.Series(which)]
 
 
 def frames_text(handles: pl.Series, names: TextTables) -> pl.Series:

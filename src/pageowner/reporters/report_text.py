@@ -11,8 +11,8 @@ import polars as pl
 from pageowner.ownertext.alike import alike
 from pageowner.rawtext import uncarried
 
-# Records that are text in memory at a time: some 3 MB.
-_AT_ONCE = 4096
+# Records that are text in memory at a time: some 6 MB.
+_AT_ONCE = 8192
 _NL = pl.lit("\n")
 _HEAD = pl.concat_str([pl.col("header"), _NL, "owner", "mapped", "pfnline", _NL], ignore_nulls=True)
 _REST = pl.concat_str(["frames", "tail", _NL], ignore_nulls=True)
