@@ -186,20 +186,24 @@ class Machine:
         slot, at = divmod(address, self._shift)
         first = (slot - self.plan.first(TABLES)) * len(self._used_pfns)
         first += int(np.searchsorted(self._used_pfns, at // PAGE))
-        for row, number in enumerate(range(first, first + len(rows))):
-            self._table(number, rows[row])
+        # Leaves of user 0, of user 1, …; then P4D, PUD and PMDs of each user.
+        leaves = min(max(self._uppers - first, 0), len(rows))
+        self._leaves(first, rows[:leaves])
+        for row in range(leaves, len(rows)):
+            self._upper(first + row, rows[row])
         return rows.view(np.uint8).reshape(-1)
 
-    def _table(self, number: int, out: U64) -> None:
-        """Table page *number*: leaves of user 0, of user 1, …; then P4D, PUD and PMDs of each user."""
+    def _leaves(self, number: int, out: U64) -> None:
+        """Table pages *number* …: each maps 512 neighbours of the shmem file."""
+        page = np.arange(number, number + len(out)) % self.plan.leaf_tables * 512
+        slot, place = np.divmod(page, len(self._used_pfns))
+        pfn = (self.plan.first(SHMEM) + slot) * self.plan.slot_pages + self._used_pfns[place]
+        entry = pfn.astype(np.uint64) * np.uint64(PAGE) + np.uint64(LEAF_FLAGS)
+        np.add(entry[:, None], np.arange(512, dtype=np.uint64) * np.uint64(PAGE), out=out)
+
+    def _upper(self, number: int, out: U64) -> None:
         leaves = self.plan.leaf_tables
         middles = leaves // 512
-        if number < self._uppers:
-            first = number % leaves * 512
-            slot, place = divmod(first, len(self._used_pfns))
-            pfn = (self.plan.first(SHMEM) + slot) * self.plan.slot_pages + int(self._used_pfns[place])
-            out[:] = np.arange(pfn, pfn + 512, dtype=np.uint64) * np.uint64(PAGE) + np.uint64(LEAF_FLAGS)
-            return
         out[:] = 0
         user, part = divmod(number - self._uppers, middles + 2)
         if user >= SHMEM_USERS:
