@@ -115,9 +115,12 @@ def read_mms(kernel: Kernel, tasks: Tasks, vmemmap: int | None = None, page_size
 
 
 def _pairs(tasks: Tasks, address: U64) -> tuple[I64, I64, npt.NDArray[np.uint64]]:
-    """Distinct (index into *address*, tgid) and when the tgid's first thread started."""
+    """Distinct (index into *address*, tgid) and when the tgid's first thread started.
+
+    A kernel thread that works in a process's memory (``kthread_use_mm()``: vhost until 6.4) is no user of it.
+    """
     rows = tasks.rows
-    has = np.flatnonzero(rows["mm"] != 0)
+    has = np.flatnonzero((rows["mm"] != 0) & ~tasks.is_kthread)
     index = np.searchsorted(address, rows["mm"][has])
     pairs, which = np.unique(
         (index.astype(np.int64) << 32) | rows["tgid"][has].astype(np.int64), return_inverse=True
