@@ -141,14 +141,15 @@ def test_command(capture: Capture, capsys: pytest.CaptureFixture[str]) -> None:
     counts = [block["in_the_way"] for block in found["blocks"]]
     assert counts == sorted(counts)
     slab = [one for block in found["blocks"] for one in block["owners"] if one["word"] == "SLAB_PAGE"]
-    recorded = [one for one in slab if one["stack"]]
-    assert all(one["why"] == "kind" for one in slab) and len(recorded) > 0.5 * len(slab)
+    assert slab and all(one["why"] == "kind" for one in slab)
     assert printed(capsys, "--size", "2M", "--json", str(capture.core)).count('"unit": "size"') == 1
+    capture.need_records()
+    assert len([one for one in slab if one["stack"]]) > 0.5 * len(slab)
 
 
 def test_a_snapshot_says_the_same(capture: Capture, tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["record", str(capture.core), "-o", str(tmp_path / "snap")]) == 0
-    for unit in ("pageblock", "block", "cma"):
+    for unit in ("pageblock", "block", *(("cma",) if capture.has("cma.txt") else ())):
         words = ("--unit", unit, "-n", "999")
         assert printed(capsys, *words, str(tmp_path / "snap")) == printed(capsys, *words, str(capture.core))
 
@@ -164,6 +165,8 @@ def test_redacted(capture: Capture, tmp_path, capsys: pytest.CaptureFixture[str]
 
 def test_a_cma_area_is_the_kernels(capture: Capture, capsys: pytest.CaptureFixture[str]) -> None:
     """debugfs cma says how many pages of the area are allocated; those are what is in the way."""
+    if not capture.has("cma.txt"):
+        pytest.skip("this kernel has no CMA")
     area = json.loads(printed(capsys, "--unit", "cma", "--json", str(capture.core)))["blocks"][0]
     words = dict(re.findall(r"^==> .*/(\w+) <==\n(\d+)$", capture.text("cma.txt"), re.MULTILINE))
     assert (area["pfn"], area["n"]) == (int(words["base_pfn"]), int(words["count"]))
@@ -174,6 +177,7 @@ def test_a_cma_area_is_the_kernels(capture: Capture, capsys: pytest.CaptureFixtu
 @pytest.mark.two_kernels
 def test_filters_choose_units(capture: Capture, tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
     """Those that such a page is in the way of, whole; not those in which such a page may move."""
+    capture.need_records()
     assert main(["record", str(capture.core), "-o", str(tmp_path / "snap")]) == 0
     capsys.readouterr()
     every = json.loads(printed(capsys, "--json", "-n", "999", str(capture.core)))["blocks"]
