@@ -5,7 +5,7 @@ import polars as pl
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pageowner.rawtext import carry, escape_carried, joined_bytes, to_bytes
+from pageowner.rawtext import carry, escape_carried, joined_bytes, to_bytes, visible_lines
 
 
 @given(st.lists(st.binary(max_size=20)))
@@ -28,3 +28,8 @@ def test_surrogate_escapes_are_bytes() -> None:
 
 def test_a_terminal_sees_octal() -> None:
     assert escape_carried(carry(b"a\xff\x1b(b)"), "()") == r"a\377\033\050b\051"
+
+
+def test_lines_for_a_terminal_stay_lines() -> None:
+    texts = pl.Series(["Charged to memcg \x1b[2J\n a+0x1/0x2\n", "", None])
+    assert visible_lines(texts).to_list() == ["Charged to memcg \\033[2J\n a+0x1/0x2\n", "", None]

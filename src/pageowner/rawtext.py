@@ -64,3 +64,12 @@ def joined_bytes(texts: pl.Series, separator: str = "") -> bytes:
 def escape_carried(text: str, also: str = "") -> str:
     """*text* (carried) escaped as :func:`pageowner.escape.escape` does: for terminals and our own lines."""
     return escape(to_bytes(text), also)
+
+
+def visible_lines(texts: pl.Series) -> pl.Series:
+    """*texts* (carried), each of any number of lines, with what a terminal obeys in them as ``\\ooo``."""
+    unique = texts.drop_nulls().unique()
+    if not len(unique):
+        return texts
+    shown = ["\n".join(map(escape_carried, text.split("\n"))) for text in unique]
+    return texts.replace_strict(unique, shown, default=None, return_dtype=pl.String)

@@ -11,7 +11,7 @@ from pageowner.ownertext.columns import header_lines, pfn_lines
 from pageowner.ownertext.cuts import Cuts
 from pageowner.ownertext.intern import Tails
 from pageowner.ownertext.read import INFERRED, OwnerText, records_of
-from pageowner.rawtext import escape_carried, joined_bytes
+from pageowner.rawtext import escape_carried, joined_bytes, visible_lines
 
 _ROWS = 100_000
 
@@ -79,7 +79,11 @@ def rewritten(
         records = with_owners(records, tails.table()) if owners else _without_owners(records)
         if not mappings:
             records = records.with_columns(mapped=pl.lit(""))
-        yield record_bytes(_visible(records) if visible else records, tails.table())
+        stacks = tails.table()
+        if visible:
+            records = _visible(records)
+            stacks = stacks.with_columns(visible_lines(stacks.get_column("tail")))
+        yield record_bytes(records, stacks)
 
 
 def with_owners(records: pl.DataFrame, stacks: pl.DataFrame) -> pl.DataFrame:

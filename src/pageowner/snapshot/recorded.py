@@ -12,7 +12,7 @@ import polars as pl
 from pageowner.analyses.filters import Filter
 from pageowner.errors import SourceError
 from pageowner.ownertext.columns import HEADER_SCHEMA, header_lines, pfn_lines
-from pageowner.rawtext import escape_carried
+from pageowner.rawtext import escape_carried, visible_lines
 from pageowner.snapshot.model import Snapshot
 from pageowner.snapshot.part import wanted_records
 
@@ -106,6 +106,7 @@ def _columns(snapshot: Snapshot, heads: pl.DataFrame) -> pl.DataFrame:
 
 
 def _visible(frame: pl.DataFrame) -> pl.DataFrame:
+    frame = frame.with_columns(visible_lines(frame.get_column("charged")))
     unique = frame.get_column("comm").drop_nulls().unique()
     shown = [escape_carried(comm) for comm in unique]
     if not len(unique):

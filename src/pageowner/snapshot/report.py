@@ -14,7 +14,7 @@ from pageowner.kernel.process_memory import ProcessMemory, read_process_memory
 from pageowner.ownertext.tables import Texts, TextTables
 from pageowner.ownertext.unrecorded import tables_without_records, unrecorded_text
 from pageowner.ownertext.write import freed_text, kernel_text
-from pageowner.rawtext import escape_carried
+from pageowner.rawtext import escape_carried, visible_lines
 from pageowner.snapshot.chosen import Chosen
 from pageowner.snapshot.lines import OwnerLines
 from pageowner.snapshot.reported import Reported
@@ -28,7 +28,7 @@ class Selection:
 
     ``owners``: the line that says what the page is; ``mappings``: who maps it; ``per_page``: a line per
     page of a mixed block; ``paths``: files by path, too; ``freed``: the last-free half instead of the
-    allocation; ``visible_comm``: control characters in comm as ``\\ooo``, for a terminal.
+    allocation; ``visible_comm``: control characters in names as ``\\ooo``, for a terminal.
     """
 
     owners: bool = True
@@ -78,6 +78,8 @@ class _Reporter:
         owner = self._owner(section, records) if self.selection.owners else nothing
         mapped = self._mapped(records) if self.selection.mappings else nothing
         text = self._kernel_text(self._visible(records))
+        if self.selection.visible_comm:
+            text = text.with_columns(visible_lines(text.get_column("tail")))
         return pl.DataFrame(
             [
                 records.get_column("pfn"),
