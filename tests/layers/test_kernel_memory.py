@@ -109,7 +109,7 @@ def test_vmalloc_pages_all_belong_to_what_asked_for_them(painted: Painted) -> No
     """Each page of each area is owned as vmalloc or, more exactly, by who uses the area."""
     words = {"VMALLOC_PAGE", "KERNEL_STACK_PAGE", "MODULE_PAGE", "BPF_PAGE", "PERF_PAGE", "IO_URING_PAGE"}
     words |= {"DMA_PAGE", "STACKDEPOT_PAGE", "PAGE_EXT_PAGE"}
-    pfns = np.concatenate([p for _, p in read_vmap_areas(painted.kernel).pages()])
+    _, pfns = read_vmap_areas(painted.kernel).pages()
     owners = painted.pages.filter(pl.col("pfn").is_in(pfns.tolist()))
     assert set(owners["word"].unique()) <= words
     assert owners.height == len(np.unique(pfns))

@@ -3,20 +3,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
-import drgn
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from pageowner.kernel.arrays import WORD, gather_arrays
+from pageowner.kernel.keyed import KeyedRows
 from pageowner.kernel.lists import list_structs
+from pageowner.kernel.mapping import expand
+from pageowner.kernel.runs import run_starts
 from pageowner.kernel.sections import Sections, read_sections
-from pageowner.kernel.target import Kernel
+from pageowner.kernel.target import PAGE_SHIFT, Kernel
+
+I64 = npt.NDArray[np.int64]
+U64 = npt.NDArray[np.uint64]
 
 # include/linux/vmalloc.h; macros, hence not in BTF, and unchanged since 5.10.
 VM_IOREMAP, VM_ALLOC, VM_MAP = 0x1, 0x2, 0x4
+_AT_ONCE = 1 << 16  # pages of an area: longer arrays are read in parts
 
 
 @dataclass
@@ -31,24 +38,42 @@ class VmapAreas:
     sections: Sections
     frame: pl.DataFrame
 
-    def pages(self) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
-        """(vm_struct, PFNs in order) of each area with an array of pages; unreadable ones are passed over.
+    @cached_property
+    def by_vm(self) -> KeyedRows:
+        """The rows of ``frame`` by the address of the vm_struct."""
+        return KeyedRows(self.frame, "vm")
 
-        A mapping of device memory (ioremap) has none.
+    def pages(self, only: U64 | None = None) -> tuple[U64, I64]:
+        """The vm_struct and the PFN of every page of the areas that have an array of pages, area by area.
+
+        A mapping of device memory (ioremap) has none; arrays that cannot be read are left out.
+
+        :param only: the areas of these vm_structs alone.
+        :returns: uint64[n], int64[n]; PFN -1 for what is no struct page.
         """
         last = self.sections.rows[-1]
-        with_pages = self.frame.filter((pl.col("pages") != 0) & (pl.col("nr_pages") > 0))
-        for vm, pages, count, start, end in with_pages.select(
-            "vm", "pages", "nr_pages", "start", "end"
-        ).iter_rows():
-            # More pages than the area has room for, or than there are: torn.
-            if count > (end - start) >> 12 or count > last.start + last.n:
-                continue
-            try:
-                data = self.kernel.read(pages, count * 8)
-            except (drgn.FaultError, OverflowError):
-                continue
-            yield vm, self.sections.page_pfn(np.frombuffer(data, np.uint64))
+        # More pages than the area has room for, or than there are: torn.
+        room = ((pl.col("end") - pl.col("start")) // (1 << PAGE_SHIFT)).clip(0, last.start + last.n)
+        areas = self.frame.filter((pl.col("pages") != 0) & (pl.col("nr_pages") <= room))
+        if only is not None:
+            areas = areas.filter(pl.Series(np.isin(areas.get_column("vm").to_numpy(), only)))
+        vm, arrays, counts = (areas.get_column(name).to_numpy() for name in ("vm", "pages", "nr_pages"))
+        counts = counts.astype(np.int64)
+        area, part = expand(np.zeros_like(counts), -(-counts // _AT_ONCE))
+        n = np.minimum(counts[area] - part * _AT_ONCE, _AT_ONCE)
+        which, place, page = gather_arrays(
+            self.kernel, arrays[area] + part.astype(np.uint64) * np.uint64(8 * _AT_ONCE), n, WORD
+        )
+        order = np.lexsort((place, which))
+        pfns = self.sections.page_pfn(np.ascontiguousarray(page["word"][order]))
+        return vm[area[which[order]]], pfns
+
+    def runs(self, only: U64 | None = None) -> tuple[I64, I64, U64]:
+        """:meth:`pages` in runs: the first PFN of each, how many pages, and the vm_struct."""
+        vm, pfn = self.pages(only)
+        vm, pfn = vm[pfn >= 0], pfn[pfn >= 0]
+        starts = run_starts(vm, pfn - np.arange(len(pfn)))
+        return pfn[starts], np.diff(starts, append=len(pfn)), vm[starts]
 
 
 def read_vmap_areas(kernel: Kernel) -> VmapAreas:

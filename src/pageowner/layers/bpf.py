@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -59,6 +60,10 @@ class Bpf(Layer):
             if caller.startswith(("bpf_", "__bpf_")):
                 yield _claims(*range_runs(self.kernel, start, end - start), vm)
 
+    @cached_property
+    def _caller_of(self) -> dict[int, str]:
+        return {vm: text for vm, _, _, text in self._callers(self._areas.frame)}
+
     def _callers(self, frame: pl.DataFrame) -> Iterator[tuple[int, int, int, str]]:
         texts = self.kernel.symbols.symbolize(frame["caller"].to_numpy())
         named = frame.select("vm", "start", "end").with_columns(pl.Series("text", texts, pl.String))
@@ -66,12 +71,11 @@ class Bpf(Layer):
 
     def describe(self, keys: npt.NDArray[np.uint64]) -> pl.DataFrame:
         known = {thing.address: thing for thing in self._objects}
-        callers = {vm: text for vm, _, _, text in self._callers(self._areas.frame)}
         rows = []
         for key in keys.tolist():
             thing = known.get(key)
             if thing is None:
-                rows.append(("area", 0, callers.get(key, "").partition("/")[0]))
+                rows.append(("area", 0, self._caller_of.get(key, "").partition("/")[0]))
             else:
                 rows.append((thing.kind, thing.id, thing.name))
         schema = {"kind": pl.String, "id": pl.Int64, "name": pl.String}

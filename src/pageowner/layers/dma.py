@@ -11,7 +11,6 @@ import numpy.typing as npt
 import polars as pl
 
 from pageowner.escape import escape
-from pageowner.kernel.runs import runs_of
 from pageowner.kernel.virtio import VirtioRing, virtio_rings
 from pageowner.kernel.vmap import read_vmap_areas
 from pageowner.layers.base import Band, Claims, Layer, Needs
@@ -47,10 +46,7 @@ class Dma(Layer):
 
     def walk(self) -> Iterator[Claims]:
         yield self._of_rings()
-        for vm, pfns in self.kernel.memo(read_vmap_areas).pages():
-            if vm in self._coherent:
-                pfn, n = runs_of(pfns)
-                yield Claims(pfn, n, np.full(len(pfn), vm, np.uint64))
+        yield Claims(*self.kernel.memo(read_vmap_areas).runs(np.array(list(self._coherent), np.uint64)))
 
     def _of_rings(self) -> Claims:
         start = np.array([ring.start for ring in self._rings], np.uint64)

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from pageowner.kernel.keyed import KeyedRows
 from pageowner.kernel.stacks import KernelStacks, read_kernel_stacks
 from pageowner.layers.base import Band, Claims, Layer, Needs
 
@@ -34,14 +36,14 @@ class KernelStack(Layer):
         yield Claims(flat[good], np.ones(int(good.sum()), np.int64), key[good])
 
     def describe(self, keys: npt.NDArray[np.uint64]) -> pl.DataFrame:
+        return self._owners.of(keys).drop("key")
+
+    @cached_property
+    def _owners(self) -> KeyedRows:
         task = pl.format("pid {} ({})", "pid", "name")
         other = pl.format("{} {}", "state", "name")
-        frame = self._stacks.frame.with_columns(
-            pl.when(pl.col("pid") < 0).then(other).otherwise(task).alias("owner")
-        )
-        wanted = pl.DataFrame({"key": keys}, schema={"key": pl.UInt64})
-        joined = wanted.join(frame.unique("key", keep="first"), on="key", how="left", maintain_order="left")
-        return joined.drop("key")
+        owner = pl.when(pl.col("pid") < 0).then(other).otherwise(task).alias("owner")
+        return KeyedRows(self._stacks.frame.with_columns(owner), "key")
 
     def inspect(self, pfn: int) -> list[tuple[str, str]]:
         pfns = self._stacks.pfns

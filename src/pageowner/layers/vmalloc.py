@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from pageowner.kernel.runs import runs_of
 from pageowner.kernel.vmap import VmapAreas, read_vmap_areas
 from pageowner.layers.base import Band, Claims, Layer, Needs
 
@@ -27,18 +26,13 @@ class Vmalloc(Layer):
         return self.kernel.memo(read_vmap_areas)
 
     def walk(self) -> Iterator[Claims]:
-        for vm, pfns in self._areas.pages():
-            pfn, n = runs_of(pfns)
-            yield Claims(pfn, n, np.full(len(pfn), vm, np.uint64))
+        yield Claims(*self._areas.runs())
 
     def describe(self, keys: npt.NDArray[np.uint64]) -> pl.DataFrame:
-        areas = self._areas.frame
-        caller = self.kernel.symbols.symbolize(areas.get_column("caller").to_numpy())
-        named = areas.with_columns(pl.Series("caller", [_short(c) for c in caller], pl.String))
-        wanted = pl.DataFrame({"vm": keys}, schema={"vm": pl.UInt64})
-        return wanted.join(named, on="vm", how="left", maintain_order="left").with_columns(
-            pl.col("caller").alias("owner")
-        )
+        areas = self._areas.by_vm.of(keys)
+        texts = self.kernel.symbols.symbolize(areas.get_column("caller").fill_null(0).to_numpy())
+        caller = pl.Series("caller", [_short(text) for text in texts], pl.String)
+        return areas.with_columns(caller, caller.alias("owner"))
 
 
 def _short(caller: str) -> str:
