@@ -16,6 +16,7 @@ from pageowner.kernel.pagetable.x86_64 import ADDRESS_BITS, X86_64
 from pageowner.kernel.process_memory import read_process_memory
 from pageowner.ownertext.tables import Texts
 from pageowner.ownertext.write import kernel_text
+from pageowner.reporters.report_text import report_bytes
 from pageowner.snapshot.lines import OwnerLines
 from pageowner.snapshot.reported import Reported
 from pageowner.snapshot.scan import Scan, SectionScan, open_scan
@@ -90,8 +91,9 @@ def test_records_are_not_touched_one_by_one(scan: Scan, fullest: SectionScan, pa
     calls = []
     for frame in (records, records, pl.concat([records] * 8)):
         with Work(scan.kernel) as work:
-            lines.of_blocks(fullest, frame)
-            kernel_text(frame, texts.tables(frame))
+            owner = lines.of_blocks(fullest, frame, "\n")
+            text = kernel_text(frame, texts.tables(frame))
+            report_bytes(text.with_columns(owner=owner, mapped=pl.lit("")))
             memory.mapped_lines(frame["pfn"].to_numpy()[:4000], frame["n"].to_numpy()[:4000])
         calls.append(work.calls)
     assert records.height > 1000
