@@ -5,7 +5,7 @@
 
 crash's `owner -l` needs the extension crash-pageowner, built by you: PAGEOWNER_CRASH_EXTENSION names the .so.
 Without it, crash's own walk of all pages (`kmem -p`) is measured, which prints much less. All write to files;
-what that takes depends on the disk's other work, so the median of three rounds of ours counts. The drgn script
+what that takes depends on the disk's other work, so the median of three of our rounds counts. The drgn script
 prints RECORDS (1000) records, from the middle of memory; its time per record does not depend on how many.
 """
 
