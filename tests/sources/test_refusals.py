@@ -24,6 +24,17 @@ main(["summary", "--demo", "-o", "/dev/null", "--force"])
 os.setgroups([]), os.setgid(65534), os.setuid(65534)
 sys.exit(main(["summary"]))
 """
+# The same somebody, to whom sudo gave the descriptor: what sudo itself does is in test_live.py.
+GIVEN = """
+import os, sys
+from pageowner.commands import main
+from pageowner.sources import sudo
+main(["summary", "--demo", "-o", "/dev/null", "--force"])
+given = os.open("/proc/kcore", os.O_RDONLY)
+os.setgroups([]), os.setgid(65534), os.setuid(65534)
+sudo.can_ask, sudo.open_as_root = lambda: True, lambda path: given
+sys.exit(main(["summary"]))
+"""
 for_root = pytest.mark.skipif(
     os.geteuid() != 0 or not KCORE.is_file(), reason="needs root and a kernel with /proc/kcore"
 )
@@ -46,6 +57,15 @@ def works(*line: str) -> bool:
 @for_root
 def test_an_ordinary_user() -> None:
     assert refused(sys.executable, "-c", BECOME).startswith("reading the running kernel needs root: sudo ")
+
+
+@for_root
+def test_an_ordinary_user_with_the_descriptor() -> None:
+    line = [sys.executable, "-c", GIVEN]
+    done = subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "KERNEL_IMAGE_PAGE" in done.stdout and "ANON_PAGE" in done.stdout
+    assert "Traceback" not in done.stderr and "own cost: " in done.stderr
 
 
 @for_root
