@@ -28,6 +28,7 @@ FORMS = {
     "elf": ("-E",),
 }
 RIGHT = "1.7.8"
+NOT_RIGHT = "makedumpfile 1.7.8, the newest, does not know 7.2 and drops slab pages: counted"
 
 
 @pytest.fixture(scope="module", params=["7.2", "6.12", "6.1", "5.10"])
@@ -43,6 +44,11 @@ def raw(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture(scope="module")
 def whole(raw: Path) -> Snapshot:
     return take_snapshot(open_core(raw))
+
+
+def dropped(raw: Path) -> bool:
+    """Whether even the newest makedumpfile drops pages of structures of this kernel."""
+    return raw.parent.name.startswith("7.2")
 
 
 def made(raw: Path, version: str, form: str) -> Path:
@@ -74,11 +80,16 @@ def test_every_filtered_form_equals_the_raw_copy(raw: Path, whole: Snapshot, for
     path = made(raw, RIGHT, form)
     assert path.stat().st_size < raw.stat().st_size / 2
     filtered = take_snapshot(open_core(path))
+    if dropped(raw):
+        assert filtered.partial and filtered.coverage.structures > 0, f"no longer so: {NOT_RIGHT}"
+        pytest.xfail(NOT_RIGHT)
     assert rows(filtered).equals(rows(whole))
     assert not filtered.partial and any("are excluded from the dump" in line for line in filtered.remarks)
 
 
 def test_so_does_the_report(raw: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    if dropped(raw):
+        pytest.skip(NOT_RIGHT)
     text = report(raw, capfdbinary)
     assert text.count(b"\nMAPPED ") > 100
     assert report(made(raw, RIGHT, "zlib"), capfdbinary) == text
@@ -90,6 +101,8 @@ def test_older_versions_are_right_or_counted(raw: Path, whole: Snapshot, version
     that are no structure."""
     from lab.wrongfiles import compare
 
+    if dropped(raw):
+        pytest.skip(NOT_RIGHT)
     path = made(raw, version, "zlib")
     lacks = compare(path, made(raw, RIGHT, "zlib"))["lacks"]
     assert isinstance(lacks, list)
