@@ -7,13 +7,13 @@ import numpy as np
 import numpy.typing as npt
 
 from pageowner.kernel.arrays import gather_words
-from pageowner.kernel.lists import walk_chains, walk_lists
+from pageowner.kernel.lists import Walk, walk_chains, walk_lists
 from pageowner.kernel.skbuff import AF_INET, AF_INET6, AF_UNIX, IPPROTO_TCP, TCP_LISTEN, socket_packets
 from pageowner.kernel.target import Kernel
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
-_SOCK, _SKB, _CTX = "struct sock", "struct sk_buff", "struct io_ring_ctx"
+_SOCK, _SKB, _REQUEST, _CTX = "struct sock", "struct sk_buff", "struct request_sock", "struct io_ring_ctx"
 # SCM_MAX_FD (include/net/scm.h) and IORING_MAX_FIXED_FILES (io_uring/rsrc.c): more is a torn word.
 _MOST_IN_MESSAGE, _MOST_REGISTERED = 253, 1 << 20
 # FFS_NOWAIT and FFS_ISREG (io_uring/filetable.h), and a third until 6.1
@@ -38,6 +38,8 @@ def carried_files(kernel: Kernel, f_op: U64, private: U64) -> tuple[I64, U64]:
 def socks_of(kernel: Kernel, sockets: U64) -> tuple[I64, U64]:
     """(index, ``struct sock``) of ``struct socket`` *sockets*: its own, and those of connections to it that
     wait for accept(2)."""
+    if not len(sockets):  # as in a kernel without CONFIG_NET, which has no such types either
+        return np.empty(0, np.int64), np.empty(0, np.uint64)
     rows, ok = kernel.gather(sockets, kernel.dtype("struct socket", {"sk": "sk"}))
     index = np.flatnonzero(ok & (rows["sk"] != 0))
     sock = np.ascontiguousarray(rows["sk"][index])
@@ -52,18 +54,25 @@ def _unaccepted(kernel: Kernel, socks: U64) -> tuple[I64, U64]:
     unix = np.flatnonzero(listens & (rows["family"] == AF_UNIX))
     inet = np.isin(rows["family"], (AF_INET, AF_INET6)) & (rows["protocol"] == IPPROTO_TCP)
     tcp = np.flatnonzero(listens & inet)
+    queue = np.uint64(kernel.offset(_SOCK, "sk_receive_queue"))
     # Who connects queues a packet whose socket is the new one, or a request that has it.
-    packets = walk_lists(kernel, socks[unix] + np.uint64(kernel.offset(_SOCK, "sk_receive_queue")))
+    found = _connected(kernel, unix, walk_lists(kernel, socks[unix] + queue), _SKB)
+    if len(tcp):  # else perhaps a kernel without CONFIG_INET
+        more = _connected(kernel, tcp, _requests(kernel, socks[tcp]), _REQUEST)
+        found = np.concatenate([found[0], more[0]]), np.concatenate([found[1], more[1]])
+    return found
+
+
+def _requests(kernel: Kernel, socks: U64) -> Walk:
     head = {"first": "icsk_accept_queue.rskq_accept_head"}
-    first, ok = kernel.gather(socks[tcp], kernel.dtype("struct inet_connection_sock", dict(head)))
-    request = "struct request_sock"
-    chain = walk_chains(kernel, np.where(ok, first["first"], 0), kernel.offset(request, "dl_next"))
-    found = []
-    for type_name, nodes in ((_SKB, packets.node), (request, chain.node)):
-        new, ok = kernel.gather(nodes, kernel.dtype(type_name, {"sk": "sk"}))
-        found.append(np.where(ok, new["sk"], 0))
-    owner, sock = np.concatenate([unix[packets.owner], tcp[chain.owner]]), np.concatenate(found)
-    return owner[sock != 0], sock[sock != 0]
+    first, ok = kernel.gather(socks, kernel.dtype("struct inet_connection_sock", dict(head)))
+    return walk_chains(kernel, np.where(ok, first["first"], 0), kernel.offset(_REQUEST, "dl_next"))
+
+
+def _connected(kernel: Kernel, listening: I64, queued: Walk, type_name: str) -> tuple[I64, U64]:
+    rows, ok = kernel.gather(queued.node, kernel.dtype(type_name, {"sk": "sk"}))
+    there = ok & (rows["sk"] != 0)
+    return listening[queued.owner[there]], rows["sk"][there]
 
 
 def _in_messages(kernel: Kernel, socks: U64) -> tuple[I64, U64]:

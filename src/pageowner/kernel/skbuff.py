@@ -44,6 +44,8 @@ def socket_packets(kernel: Kernel, socks: U64) -> tuple[I64, U64]:
     rows, ok = kernel.gather(socks, kernel.dtype(_SOCK, {"first": "sk_backlog.head"}))
     chain = walk_chains(kernel, np.where(ok, rows["first"], 0), kernel.offset(_SKB, "next"))
     for tree_of, member in ((_SOCK, "tcp_rtx_queue"), ("struct tcp_sock", "out_of_order_queue")):
+        if not len(tcp):  # perhaps a kernel without CONFIG_INET
+            break
         roots, ok = kernel.gather(socks[tcp], kernel.dtype(tree_of, {"top": f"{member}.rb_node"}))
         owner, node = walk_trees(kernel, np.where(ok, roots["top"], 0))
         owners.append(tcp[owner])
