@@ -66,8 +66,7 @@ PASSED: dict[str, dict[str, tuple[str, ...]]] = {
     "6.1": {types: tuple(SOURCES) for types in TYPES},
     "5.10": {types: tuple(name for name in SOURCES if name != "live") for types in TYPES},
     "7.2": {
-        types: tuple(name for name in SOURCES if name not in ("live", "filtered", "filtered-elf"))
-        for types in TYPES
+        types: tuple(name for name in SOURCES if name not in ("filtered", "filtered-elf")) for types in TYPES
     },
 }
 
